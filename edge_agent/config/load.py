@@ -1,0 +1,233 @@
+"""Load a configuration folder: every file, every error at once, each with file, line, value and expectation."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from edge_agent.config.located import Located, Problem, UnreadableFile, read
+from edge_agent.config.plant import PlantFile
+from edge_agent.config.recipes import LimitSection, RecipeFile
+from edge_agent.config.stations import StationConfig
+from edge_agent.domain.faults import ConfigError
+from edge_agent.domain.recipe import ClassLimit, GoldenRule, ImageLimits, Recipe, RecipeRef, Zone
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class InvalidConfiguration(ConfigError):
+    """All problems of a configuration."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        super().__init__(f"{len(problems)} problem{'s' * (len(problems) != 1)} in the configuration:\n{lines}")
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Station:
+    """A station's file and its recipes by product id."""
+
+    config: StationConfig
+    recipes: Mapping[str, Recipe]
+    file: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Everything that was configured, checked.
+
+    Attributes:
+        folder: the configuration folder; relative paths in it start here.
+        files: every file that was read, with its sha256.
+    """
+
+    folder: Path
+    plant: PlantFile
+    stations: tuple[Station, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def resolve(self, path: Path) -> Path:
+        """A path of the configuration: relative ones start at the configuration folder."""
+        return path if path.is_absolute() else (self.folder / path).resolve()
+
+
+def load(path: Path) -> Configuration:
+    """Load ``plant.yaml`` (or the folder that holds it) and everything it names.
+
+    Raises:
+        InvalidConfiguration: with all problems found.
+    """
+    file = path / "plant.yaml" if path.is_dir() else path
+    return _Loader(file.resolve()).run()
+
+
+class _Loader:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.folder = file.parent
+        self.problems: list[Problem] = []
+        self.files: dict[str, str] = {}
+
+    def run(self) -> Configuration:
+        located, plant = self._parse(self.file, PlantFile)
+        stations = self._stations(plant, located) if plant and located else ()
+        if plant and located:
+            self._check_plant(plant, located)
+        if self.problems or plant is None:
+            raise InvalidConfiguration(self.problems)
+        return Configuration(folder=self.folder, plant=plant, stations=stations, files=self.files)
+
+    def _parse(self, file: Path, model: type[M]) -> tuple[Located | None, M | None]:
+        try:
+            located = read(file)
+        except UnreadableFile as error:
+            self.problems.append(error.problem)
+            return None, None
+        self.files[str(file)] = hashlib.sha256(located.raw).hexdigest()
+        try:
+            return located, model.model_validate(located.data)
+        except ValidationError as error:
+            self.problems.extend(_explain(located, error))
+            return located, None
+
+    def _stations(self, plant: PlantFile, located: Located) -> tuple[Station, ...]:
+        stations: list[Station] = []
+        for index, relative in enumerate(plant.stations):
+            path = self._existing(relative, located, ("stations", index))
+            if path is None:
+                continue
+            source, config = self._parse(path, StationConfig)
+            if source is None or config is None:
+                continue
+            self._check_station(config, source, stations)
+            stations.append(Station(config=config, recipes=self._recipes(config, source), file=path))
+        return tuple(stations)
+
+    def _recipes(self, config: StationConfig, source: Located) -> dict[str, Recipe]:
+        recipes: dict[str, Recipe] = {}
+        for product, relative in config.recipes.items():
+            path = self._existing(relative, source, ("recipes", product))
+            if path is None:
+                continue
+            located, parsed = self._parse(path, RecipeFile)
+            if located is None or parsed is None:
+                continue
+            if parsed.product != product:
+                message = f"{product!r} is mapped to a recipe for product {parsed.product!r}"
+                self._complain(source, ("recipes", product), message)
+            if parsed.golden and parsed.golden.image:
+                self._existing(parsed.golden.image, located, ("golden", "image"))
+            recipes[product] = as_recipe(parsed, sha256=self.files[str(path)], folder=self.folder)
+        return recipes
+
+    def _check_station(self, config: StationConfig, source: Located, earlier: list[Station]) -> None:
+        for other in earlier:
+            if other.config.id == config.id:
+                self._complain(source, ("id",), f"station {config.id!r} is already defined in {other.file}")
+            if _device(other.config) is not None and _device(other.config) == _device(config):
+                message = f"the same camera as station {other.config.id!r} ({_device(config)})"
+                self._complain(source, ("camera",), message)
+        if config.camera.kind == "folder" and config.camera.match == "trigger" and config.trigger.kind != "folder":
+            message = f"match: trigger needs a folder trigger, this station's is {config.trigger.kind!r}"
+            self._complain(source, ("camera", "match"), message)
+
+    def _check_plant(self, plant: PlantFile, located: Located) -> None:
+        self._existing(plant.diagnosis.catalogue, located, ("diagnosis", "catalogue"))
+        if plant.diagnosis.priority_table:
+            self._existing(plant.diagnosis.priority_table, located, ("diagnosis", "priority_table"))
+        if plant.mqtt.password_file:
+            self._existing(plant.mqtt.password_file, located, ("mqtt", "password_file"))
+        if plant.analyst.kind == "local":
+            self._existing(plant.analyst.model, located, ("analyst", "model"))
+        for name, signal in plant.telemetry.signals.items():
+            if signal.lower is not None and signal.upper is not None and signal.lower >= signal.upper:
+                message = f"lower {signal.lower} must be below upper {signal.upper}"
+                self._complain(located, ("telemetry", "signals", name), message)
+
+    def _existing(self, relative: Path, source: Located, key: tuple[str | int, ...]) -> Path | None:
+        path = relative if relative.is_absolute() else (self.folder / relative).resolve()
+        if path.is_file():
+            return path
+        self._complain(source, key, f"no such file: {path}")
+        return None
+
+    def _complain(self, source: Located, key: tuple[str | int, ...], message: str) -> None:
+        dotted = ".".join(str(part) for part in key)
+        self.problems.append(Problem(file=source.file, line=source.line_of(key), key=dotted, message=message))
+
+
+def _device(config: StationConfig) -> str | None:
+    camera = config.camera
+    match camera.kind:
+        case "v4l2":
+            return f"v4l2 {camera.device}"
+        case "rtsp":
+            return f"rtsp {camera.url}"
+        case "gige" | "genicam":
+            return f"{camera.kind} {camera.device or 'the only one'}"
+        case _:
+            return None
+
+
+def _explain(located: Located, error: ValidationError) -> Iterator[Problem]:
+    for one in error.errors(include_url=False):
+        path = _yaml_path(located.data, one["loc"])
+        shown = repr(one["input"])
+        found = f", found {shown[:80]}" if one["type"] not in {"missing", "extra_forbidden"} else ""
+        if one["type"] == "extra_forbidden":
+            message = "unknown key"
+        elif one["type"] == "missing":
+            message = "missing"
+        else:
+            message = one["msg"]
+        dotted = ".".join(str(part) for part in path)
+        yield Problem(file=located.file, line=located.line_of(path), key=dotted, message=message + found)
+
+
+def _yaml_path(data: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Pydantic's location without the union tags that are not keys of the file; missing last keys are kept."""
+    path: list[str | int] = []
+    node = data
+    for index, part in enumerate(loc):
+        last = index == len(loc) - 1
+        if (isinstance(node, dict) and part in node) or (
+            isinstance(node, list) and isinstance(part, int) and part < len(node)
+        ):
+            node = node[part]  # type: ignore[index]
+            path.append(part)
+        elif last and isinstance(node, dict) and isinstance(part, str) and "[" not in part:
+            path.append(part)
+    return tuple(path)
+
+
+def as_recipe(parsed: RecipeFile, *, sha256: str, folder: Path) -> Recipe:
+    """The domain's recipe of a recipe file; the golden image's path becomes absolute."""
+    golden = None
+    if parsed.golden:
+        image = parsed.golden.image
+        path = None if image is None else str(image if image.is_absolute() else (folder / image).resolve())
+        golden = GoldenRule(image_path=path, replace=parsed.golden.replace)
+    limits: list[ClassLimit] = []
+    for code, section in parsed.limits.items():
+        limits.extend(_limit(code, one) for one in (section if isinstance(section, list) else [section]))
+    return Recipe(
+        ref=RecipeRef(recipe_id=parsed.id, version=parsed.version, sha256=sha256),
+        product_id=parsed.product,
+        model=parsed.model,
+        image=ImageLimits(**parsed.image.model_dump()),
+        golden=golden,
+        limits=tuple(limits),
+        default_limit=_limit("*", parsed.default),
+        zones=tuple(Zone(name=zone.name, xyxy_px=zone.xyxy_px, ignore=zone.ignore) for zone in parsed.zones),
+        px_per_mm=parsed.px_per_mm,
+    )
+
+
+def _limit(code: str, section: LimitSection) -> ClassLimit:
+    values = section.model_dump()
+    values["doubt_score"] = section.reject_score if section.doubt_score is None else section.doubt_score
+    return ClassLimit(code=code, **values)

@@ -1,0 +1,193 @@
+"""plant.yaml: the box, the plant around it, and everything that is not one station's own."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from edge_agent.config.section import Level, Name, Seconds, Section
+
+
+class PlantSection(Section):
+    """Where the box stands: the levels of the topic root (ISA-95)."""
+
+    enterprise: Level
+    site: Level
+    area: Level
+    line: Level
+    cell: Level
+
+
+class TlsSection(Section):
+    """TLS to the broker."""
+
+    ca_file: Path
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+class MqttSection(Section):
+    """The plant's broker (MQTT 5)."""
+
+    host: str
+    port: int = Field(default=1883, ge=1, le=65_535)
+    username: str | None = None
+    password_credential: str | None = None
+    """Name of a file below $CREDENTIALS_DIRECTORY (systemd LoadCredential)."""
+    password_file: Path | None = None
+    tls: TlsSection | None = None
+    keepalive_s: int = Field(default=20, ge=2, le=3_600)
+    session_expiry_h: float = Field(default=72, gt=0, le=24 * 365)
+    window: int = Field(default=200, ge=1, le=5_000)
+    """Unacknowledged messages at most (the broker's Receive Maximum may lower it)."""
+    max_payload_kib: int = Field(default=256, ge=4, le=65_536)
+    receipt_retry_s: Seconds = 30
+    """First retry of a message without receipt; it doubles up to ten minutes."""
+
+
+class SignalSection(Section):
+    """One process signal and where it comes from."""
+
+    topic: str
+    """Topic (no wildcards); the payload is a number, ``{value, timestamp_ms}``, or JSON with ``path``."""
+    unit: str
+    path: str | None = None
+    """Dotted path of the value in a JSON payload."""
+    description: str = ""
+    process_step: str = ""
+    lower: float | None = None
+    upper: float | None = None
+
+
+class TelemetrySection(Section):
+    """Process signals and plant events that come in over MQTT."""
+
+    signals: dict[Name, SignalSection] = {}
+    events_topic: str | None = None
+    """JSON events: ``{"kind", "at", "subject"?, "attributes"?, "id"?}``."""
+    retention_days: float = Field(default=14, gt=0)
+
+
+class TriggerSection(Section):
+    """When defects become an incident (Bernoulli CUSUM per line and class; see docs/diagnosis.md)."""
+
+    baseline_rate: dict[str, float] = {}
+    """Defect class to its normal rate per part; others use ``default_rate`` until they are measured."""
+    default_rate: float = Field(default=0.005, gt=0, lt=1)
+    increase: float = Field(default=2.5, gt=1)
+    """The rate increase the chart is designed for."""
+    false_alarms_per_1000: float = Field(default=0.05, gt=0)
+    """Budget for the whole family of charts."""
+    min_defective: int = Field(default=3, ge=1)
+    close_after_good_factor: float = Field(default=3, gt=0)
+    """Hysteresis: the incident ends after this many expected defect intervals without excess."""
+
+
+class DiagnosisSection(Section):
+    """The catalogue and how an order is written."""
+
+    catalogue: Path
+    """FMEA file, relative to the configuration folder."""
+    priority_table: Path | None = None
+    trigger: TriggerSection = TriggerSection()
+    storm_keys: int = Field(default=3, ge=1)
+    """More new incidents than this in 15 minutes become one umbrella order."""
+
+
+class NoAnalystOptions(Section):
+    """Rules only."""
+
+    kind: Literal["none"]
+
+
+class LocalAnalystOptions(Section):
+    """A GGUF model on this box, in a child process."""
+
+    kind: Literal["local"]
+    backend: Literal["auto", "llama-cpp", "xllamacpp"] = "auto"
+    """``auto``: llama-cpp-python where it is installed, else xllamacpp."""
+    model: Path
+    threads: int = Field(default=1, ge=1, le=64)
+    context_tokens: int = Field(default=2_048, ge=256, le=131_072)
+    deadline_s: Seconds = 60
+    max_tokens: int = Field(default=160, ge=16, le=4_096)
+
+
+class ServerAnalystOptions(Section):
+    """An OpenAI-compatible server in the plant's own network."""
+
+    kind: Literal["server"]
+    url: str = Field(pattern=r"^https?://")
+    model: str
+    api_key_credential: str | None = None
+    deadline_s: Seconds = 60
+    max_tokens: int = Field(default=160, ge=16, le=4_096)
+
+
+AnalystOptions = Annotated[NoAnalystOptions | LocalAnalystOptions | ServerAnalystOptions, Field(discriminator="kind")]
+
+
+class StoreSection(Section):
+    """Where rows live."""
+
+    url: str | None = None
+    """SQLAlchemy URL; default: SQLite in the state folder. ``postgresql+psycopg://...`` works too."""
+
+
+class RetentionSection(Section):
+    """How long images and rows are kept."""
+
+    images_days: float = Field(default=30, gt=0)
+    images_gib: float = Field(default=20, gt=0)
+    keep_ok_share: float = Field(default=0.05, ge=0, le=1)
+    """Share of OK parts whose image is kept."""
+    rows_days: float = Field(default=365, gt=0)
+
+
+class WebSection(Section):
+    """The operator page and /metrics."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65_535)
+    """0 takes a free one."""
+    enabled: bool = True
+
+
+class ReportSection(Section):
+    """Documents."""
+
+    templates: Path | None = None
+    """Folder of templates; default: the product's own."""
+    shift_ends: list[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]] = ["06:00", "14:00", "22:00"]
+    """Local times at which the shift report is made."""
+    timezone: str = "UTC"
+    deadline_s: Seconds = 60
+
+
+class PlantFile(Section):
+    """plant.yaml."""
+
+    agent: Name
+    """Id of this box: MQTT client id and certificate name; must be unique in the plant."""
+    plant: PlantSection
+    mqtt: MqttSection
+    state_dir: Path | None = None
+    """Default: $STATE_DIRECTORY (systemd), else ``state`` below the working directory."""
+    models_dir: Path | None = None
+    """Default: the product's own models."""
+    stations: list[Path] = Field(min_length=1)
+    """Station files, relative to this folder."""
+    store: StoreSection = StoreSection()
+    telemetry: TelemetrySection = TelemetrySection()
+    diagnosis: DiagnosisSection
+    analyst: AnalystOptions = NoAnalystOptions(kind="none")
+    retention: RetentionSection = RetentionSection()
+    web: WebSection = WebSection()
+    reports: ReportSection = ReportSection()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> "PlantFile":
+        if self.mqtt.password_file and self.mqtt.password_credential:
+            raise ValueError("mqtt: set one of password_file and password_credential, not both")
+        return self

@@ -1,0 +1,237 @@
+"""A station's file: where frames and triggers come from, who is told, how fast.
+
+Each plug-point is a union discriminated by ``kind``; the word chooses the adapter (see ``bootstrap``).
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from edge_agent.config.section import Milliseconds, Name, Seconds, Section
+
+# --- cameras --------------------------------------------------------------------------------------------------------
+
+
+class FolderCameraOptions(Section):
+    """Images that another machine drops into a folder or a share."""
+
+    kind: Literal["folder"]
+    path: Path
+    """The folder; it may be read-only."""
+    pattern: str = "*"
+    """Only names that match (shell pattern), e.g. ``*_test.jpg``."""
+    match: Literal["part_id", "trigger"] = "trigger"
+    """``part_id``: the file whose stem is the part id; ``trigger``: the file the folder trigger names."""
+    settle_ms: Milliseconds = 40
+    """Size and modification time must be unchanged for this long."""
+    recursive: bool = False
+
+
+class VideoCameraOptions(Section):
+    """Frames of a video file, one for each shot."""
+
+    kind: Literal["video"]
+    path: Path
+    loop: bool = False
+
+
+class RtspCameraOptions(Section):
+    """An RTSP stream. It has no trigger: the newest frame wins, so it is second class for parts in motion."""
+
+    kind: Literal["rtsp"]
+    url: str = Field(pattern=r"^rtsps?://")
+    transport: Literal["tcp", "udp"] = "tcp"
+    stall_timeout_s: Seconds = 5
+    """No frame for this long is a lost camera."""
+
+
+class V4l2CameraOptions(Section):
+    """A USB camera through V4L2."""
+
+    kind: Literal["v4l2"]
+    device: str = "/dev/video0"
+    width_px: int | None = None
+    height_px: int | None = None
+    fourcc: str | None = Field(default=None, min_length=4, max_length=4)
+
+
+class GigeCameraOptions(Section):
+    """A GigE Vision camera through viva-genicam."""
+
+    kind: Literal["gige"]
+    device: str = ""
+    """Serial, user name or IP address; empty takes the only one there is."""
+    interface: str = ""
+    """Network interface address to search on; empty searches all."""
+    trigger: Literal["software", "line0", "free"] = "software"
+    pixel_format: Literal["Mono8", "BayerRG8", "Mono12", "Mono16", "RGB8"] = "Mono8"
+    exposure_us: float | None = Field(default=None, gt=0)
+    gain_db: float | None = None
+    settings: dict[str, str | int | float | bool] = {}
+    """Further GenICam features, applied in order and read back."""
+
+
+class GenicamCameraOptions(Section):
+    """Any GenTL camera (USB3 Vision, CoaXPress, GigE) through Harvesters and the vendor's producer."""
+
+    kind: Literal["genicam"]
+    producer: Path
+    """The vendor's .cti file."""
+    device: str = ""
+    """Serial or part of the display name; empty takes the first."""
+    trigger: Literal["software", "line0", "free"] = "free"
+    settings: dict[str, str | int | float | bool] = {}
+
+
+class SimulatedCameraOptions(Section):
+    """Rendered boards: no camera needed, for trying a configuration."""
+
+    kind: Literal["simulated"]
+    layout: str = "A"
+    seed: int = 1
+    defect_rate: float = Field(default=0.1, ge=0, le=1)
+
+
+CameraOptions = Annotated[
+    FolderCameraOptions
+    | VideoCameraOptions
+    | RtspCameraOptions
+    | V4l2CameraOptions
+    | GigeCameraOptions
+    | GenicamCameraOptions
+    | SimulatedCameraOptions,
+    Field(discriminator="kind"),
+]
+
+# --- triggers -------------------------------------------------------------------------------------------------------
+
+
+class MqttTriggerOptions(Section):
+    """A JSON message per part: ``{"partId", "productId", "triggerId", "lotId"?, "sequence"?, "strata"?, "at"?}``."""
+
+    kind: Literal["mqtt"]
+    topic: str = "in/cmd/trigger"
+    """Below the box's topic root, or absolute with a leading ``/``."""
+    max_age_s: Seconds = 60
+    """Older triggers are refused: the part has moved on."""
+
+
+class FolderTriggerOptions(Section):
+    """The arrival of a file is the trigger."""
+
+    kind: Literal["folder"]
+    path: Path
+    pattern: str = "*"
+    poll_ms: Milliseconds = 200
+    settle_ms: Milliseconds = 200
+    product_id: Name
+    recursive: bool = False
+    part_id: Literal["stem", "uuid"] = "stem"
+
+
+class IntervalTriggerOptions(Section):
+    """A shot every so often."""
+
+    kind: Literal["interval"]
+    every_ms: Milliseconds
+    product_id: Name
+    count: int | None = Field(default=None, gt=0)
+    """Stop after this many; None goes on."""
+
+
+class CameraTriggerOptions(Section):
+    """The camera's own line: every frame the camera delivers is a part."""
+
+    kind: Literal["camera"]
+    product_id: Name
+
+
+class ModbusTriggerOptions(Section):
+    """A coil of a PLC (Modbus TCP), with part id and sequence in registers; see docs/plc.md."""
+
+    kind: Literal["modbus"]
+    host: str
+    port: int = Field(default=502, ge=1, le=65_535)
+    unit: int = Field(default=1, ge=0, le=247)
+    poll_ms: Milliseconds = 5
+    trigger_coil: int = 0
+    sequence_register: int = 0
+    part_id_register: int = 1
+    part_id_words: int = Field(default=8, ge=1, le=32)
+    product_register: int | None = None
+    products: dict[int, Name] = {}
+    """Product register value to product id."""
+    product_id: Name | None = None
+    """The product where there is no register for it."""
+    timeout_ms: Milliseconds = 500
+
+    @model_validator(mode="after")
+    def _some_product(self) -> "ModbusTriggerOptions":
+        if self.product_id is None and (self.product_register is None or not self.products):
+            raise ValueError("set product_id, or product_register with products")
+        return self
+
+
+TriggerOptions = Annotated[
+    MqttTriggerOptions | FolderTriggerOptions | IntervalTriggerOptions | CameraTriggerOptions | ModbusTriggerOptions,
+    Field(discriminator="kind"),
+]
+
+# --- actuators ------------------------------------------------------------------------------------------------------
+
+
+class ModbusActuatorOptions(Section):
+    """Result, ready, busy, fault and heartbeat in a PLC's coils and registers; see docs/plc.md."""
+
+    kind: Literal["modbus"]
+    host: str
+    port: int = Field(default=502, ge=1, le=65_535)
+    unit: int = Field(default=1, ge=0, le=247)
+    ready_coil: int = 16
+    busy_coil: int = 17
+    fault_coil: int = 18
+    heartbeat_coil: int = 19
+    result_valid_coil: int = 20
+    result_register: int = 32
+    result_sequence_register: int = 33
+    result_part_id_register: int = 34
+    part_id_words: int = Field(default=8, ge=1, le=32)
+    timeout_ms: Milliseconds = 500
+
+
+ActuatorOptions = Annotated[ModbusActuatorOptions, Field(discriminator="kind")]
+
+# --- the station ----------------------------------------------------------------------------------------------------
+
+
+class DetectorOptions(Section):
+    """How the model is run."""
+
+    providers: list[Literal["cpu", "cuda", "tensorrt", "openvino"]] = Field(default=["cpu"], min_length=1)
+    """In order of preference; the first one is demanded."""
+    on_missing_provider: Literal["refuse", "degrade"] = "refuse"
+    """What to do when the session did not get the demanded provider."""
+    threads: int = Field(default=1, ge=1, le=64)
+    """Intra-op threads; leave cores for the rest."""
+
+
+class StationConfig(Section):
+    """One inspection station."""
+
+    id: Name
+    description: str = ""
+    mode: Literal["triggered", "latest"] = "triggered"
+    """``triggered``: every part is answered; ``latest``: the newest frame wins, drops are counted."""
+    camera: CameraOptions
+    trigger: TriggerOptions
+    actuators: list[ActuatorOptions] = []
+    detector: DetectorOptions = DetectorOptions()
+    recipes: dict[Name, Path] = Field(min_length=1)
+    """Product id to recipe file, relative to the configuration folder."""
+    cycle_ms: Milliseconds = 2_000
+    """Trigger to disposition; later is NOT_INSPECTED and HOLD."""
+    queue: int = Field(default=8, ge=1, le=1_000)
+    """Shots that may wait; one more is refused (NOT_INSPECTED, HOLD)."""
+    strata: dict[str, str] = {}
+    """Fixed strata of this station, e.g. ``{camera: AOI-2}``."""

@@ -1,0 +1,109 @@
+"""An inspection: what was seen on a part, what it means, what happens to the part now."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from edge_agent.domain.defect import Defect, ModelRef
+from edge_agent.domain.part import Shot
+from edge_agent.domain.reason import Reason
+from edge_agent.domain.recipe import RecipeRef
+
+
+class Evaluation(StrEnum):
+    """What the images say."""
+
+    OK = "OK"
+    NOT_OK = "NOT_OK"
+    NOT_DECIDABLE = "NOT_DECIDABLE"
+    NOT_INSPECTED = "NOT_INSPECTED"
+
+
+class Disposition(StrEnum):
+    """What happens to the part now."""
+
+    ACCEPT = "ACCEPT"
+    REJECT = "REJECT"
+    HOLD = "HOLD"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """Is the image fit to be judged?
+
+    Attributes:
+        usable: False turns the inspection into NOT_DECIDABLE.
+        reasons: why not; empty when usable.
+        metrics: measured values by name (``focus_ratio``, ``brightness_p95``, ``shift_px``, ``match``, ...).
+        shift_xy_px: translation that maps golden coordinates onto the frame; None without a golden image.
+    """
+
+    usable: bool
+    reasons: tuple[Reason, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    shift_xy_px: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """The judgement of a sighting under a recipe.
+
+    Attributes:
+        score: the largest defect score that counts or is in doubt, 0 if none.
+        counted: the defects that broke a limit.
+    """
+
+    evaluation: Evaluation
+    disposition: Disposition
+    reasons: tuple[Reason, ...]
+    score: float
+    counted: tuple[Defect, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRef:
+    """A stored image: where, what and proof of its content."""
+
+    role: str
+    """``frame``, ``golden``, ``overlay`` or ``crop``."""
+    path: str
+    """Relative to the image folder of the state directory."""
+    sha256: str
+    size_bytes: int
+    media_type: str = "image/jpeg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What one look at one part found. ``inspection_id`` is the shot's id.
+
+    The constructor refuses the combination this product exists to prevent: an ACCEPT for anything that is not OK.
+    """
+
+    inspection_id: UUID
+    shot: Shot
+    evaluation: Evaluation
+    disposition: Disposition
+    reasons: tuple[Reason, ...]
+    defects: tuple[Defect, ...]
+    score: float
+    started_at: datetime
+    ended_at: datetime
+    recipe: RecipeRef | None = None
+    model: ModelRef | None = None
+    quality: Quality | None = None
+    images: tuple[ImageRef, ...] = ()
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.disposition is Disposition.ACCEPT) != (self.evaluation is Evaluation.OK):
+            raise ValueError(f"{self.evaluation} cannot be {self.disposition}: only OK parts are accepted")
+        if self.evaluation is not Evaluation.OK and not self.reasons:
+            raise ValueError(f"{self.evaluation} without a reason")
+
+    @property
+    def duration_ms(self) -> float:
+        """Trigger to disposition, in milliseconds."""
+        return self.timings_ms.get("total", 0.0)
