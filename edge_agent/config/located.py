@@ -41,7 +41,7 @@ class Located:
         return self.lines.get(path, 1)
 
 
-class UnreadableFile(Exception):  # noqa: N818 - it carries a Problem, which is what callers want
+class UnreadableFile(Exception):
     """The file is missing, too large, or not YAML."""
 
     def __init__(self, problem: Problem) -> None:

@@ -5,11 +5,11 @@ class ConfigError(Exception):
     """A person must change something. The process exits with 78 and is not restarted."""
 
 
-class Transient(Exception):  # noqa: N818 - the name says what it is, and every caller knows it
+class Transient(Exception):
     """Not now; try again later."""
 
 
-class PartFault(Exception):  # noqa: N818 - see Transient
+class PartFault(Exception):
     """This part cannot be inspected: NOT_INSPECTED and HOLD; the next one may be fine.
 
     Attributes:
