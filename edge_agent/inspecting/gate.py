@@ -1,0 +1,188 @@
+"""The gate: is this image fit to be judged? Sharp, exposed, whole, and in position against the golden image."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_agent.domain.frame import Pixels
+from edge_agent.domain.inspection import Quality
+from edge_agent.domain.reason import Reason
+from edge_agent.domain.recipe import ImageLimits
+
+_SMALL_PX = 160
+"""Registration works on an image scaled to about this side: 0.5 ms, and still better than half a pixel."""
+
+Float32 = npt.NDArray[np.float32]
+Grey = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reference:
+    """A golden image prepared for registration once, used for every part of its product.
+
+    Attributes:
+        pixels: the golden image as read, for the detector.
+        small: scaled down, float32.
+        scale: golden pixels per small pixel.
+    """
+
+    pixels: Pixels
+    small: Float32
+    window: Float32
+    scale: float
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> "Reference":
+        """Prepare a golden image, (H, W) or (H, W, 3), 8 or 16 bits."""
+        small, scale = _shrink(_grey(pixels))
+        window = cv2.createHanningWindow((small.shape[1], small.shape[0]), cv2.CV_32F)
+        return cls(pixels=pixels, small=small, window=np.asarray(window, np.float32), scale=scale)
+
+
+def gate(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Quality:
+    """Measure an image and hold it against the recipe's limits.
+
+    Args:
+        pixels: (H, W) or (H, W, 3) BGR, uint8 or uint16.
+        reference: the product's golden image, or None where the recipe has none.
+        limits: see ``ImageLimits``; a limit that is None is not checked.
+
+    Returns:
+        All measured metrics, and every reason why the image is not usable.
+    """
+    wrong_size = _check_size(pixels, reference, limits)
+    if wrong_size is not None:
+        return Quality(usable=False, reasons=(wrong_size,))
+    grey = _grey(pixels)
+    metrics = _exposure(grey) | _focus(grey)
+    reasons = _check_light(metrics, limits)
+    shift = None
+    if reference is not None:
+        shift, match = _register(grey, reference)
+        metrics |= {"shift_px": float(np.hypot(*shift)), "match": match}
+        reasons += _check_position(metrics, limits)
+    return Quality(usable=not reasons, reasons=tuple(reasons), metrics=metrics, shift_xy_px=shift)
+
+
+def _check_size(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Reason | None:
+    height, width = pixels.shape[:2]
+    if limits.size_wh is not None and (width, height) != tuple(limits.size_wh):
+        wanted = f"{limits.size_wh[0]}x{limits.size_wh[1]}"
+        return Reason(code="image.size", text=f"image is {width}x{height} px, the recipe expects {wanted}")
+    if reference is not None and reference.pixels.shape[:2] != (height, width):
+        golden_h, golden_w = reference.pixels.shape[:2]
+        text = f"image is {width}x{height} px, its golden image is {golden_w}x{golden_h}"
+        return Reason(code="image.size", text=text)
+    if width * height > limits.max_megapixels * 1e6:
+        text = f"image has {width * height / 1e6:.0f} megapixels, at most {limits.max_megapixels:g} are accepted"
+        return Reason(code="image.too_large", text=text)
+    return None
+
+
+def _grey(pixels: Pixels) -> Grey:
+    """8-bit grey for measuring; the detector still sees the raw pixels."""
+    image: npt.NDArray[np.generic] = pixels
+    if image.ndim == 3:
+        image = image[:, :, 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    if image.dtype == np.uint16:
+        image = cv2.convertScaleAbs(image, alpha=1 / 257)
+    return np.asarray(image, np.uint8)
+
+
+def _exposure(grey: Grey) -> dict[str, float]:
+    histogram = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel()
+    total = float(histogram.sum())
+    cumulative = np.cumsum(histogram) / total
+    return {
+        "brightness_p5": float(np.searchsorted(cumulative, 0.05)),
+        "brightness_p95": float(np.searchsorted(cumulative, 0.95)),
+        "brightness_mean": float((histogram * np.arange(256)).sum() / total),
+        "saturated_share": float(histogram[255] / total),
+    }
+
+
+def _focus(grey: Grey) -> dict[str, float]:
+    """Variance of the Laplacian over Tenengrad (mean squared Sobel gradient).
+
+    The Laplacian alone falls with darkness and rises with noise; the ratio divides contrast out, so its limits are
+    two-sided: too low is defocus, too high is noise. Measured on the central half, which every layout fills.
+    """
+    height, width = grey.shape
+    centre = grey[height // 4 : height - height // 4, width // 4 : width - width // 4]
+    if centre.size == 0:
+        return {"focus_ratio": 0.0}
+    laplacian = cv2.Laplacian(centre, cv2.CV_16S)
+    _, deviation = cv2.meanStdDev(laplacian)
+    across = cv2.Sobel(centre, cv2.CV_16S, 1, 0)
+    down = cv2.Sobel(centre, cv2.CV_16S, 0, 1)
+    tenengrad = (cv2.norm(across, cv2.NORM_L2SQR) + cv2.norm(down, cv2.NORM_L2SQR)) / centre.size
+    ratio = float(deviation[0, 0]) ** 2 / tenengrad if tenengrad > 0 else 0.0
+    return {"focus_ratio": ratio}
+
+
+def _check_light(metrics: dict[str, float], limits: ImageLimits) -> list[Reason]:
+    reasons: list[Reason] = []
+    spans = (
+        ("focus_ratio", limits.focus_ratio, "image.defocused", "image.noisy", "focus ratio"),
+        ("brightness_p95", limits.brightness_p95, "image.dark", "image.bright", "brightness (95th percentile)"),
+        ("brightness_p5", limits.brightness_p5, "image.dark", "image.bright", "brightness (5th percentile)"),
+    )
+    for name, span, below, above, words in spans:
+        if span is None or span[0] <= metrics[name] <= span[1]:
+            continue
+        code = below if metrics[name] < span[0] else above
+        text = f"{words} is {metrics[name]:.3g}, accepted {span[0]:g} to {span[1]:g}"
+        reasons.append(Reason(code=code, text=text))
+    if metrics["saturated_share"] > limits.max_saturated_share:
+        text = (
+            f"{metrics['saturated_share']:.0%} of the pixels are saturated, accepted {limits.max_saturated_share:.0%}"
+        )
+        reasons.append(Reason(code="image.saturated", text=text))
+    return reasons
+
+
+def _check_position(metrics: dict[str, float], limits: ImageLimits) -> list[Reason]:
+    if metrics["match"] < limits.min_match:
+        text = f"the image matches the golden image by {metrics['match']:.2f}, at least {limits.min_match:g} expected"
+        return [Reason(code="part.missing", text=f"part missing or wrong: {text}")]
+    if metrics["shift_px"] > limits.max_shift_px:
+        text = f"the part is shifted by {metrics['shift_px']:.1f} px, at most {limits.max_shift_px:g} accepted"
+        return [Reason(code="part.shifted", text=text)]
+    return []
+
+
+def _register(grey: Grey, reference: Reference) -> tuple[tuple[float, float], float]:
+    """Translation that maps golden coordinates onto the image, and the correlation after it.
+
+    Phase correlation of the scaled-down pair. Repeating patterns can lead it astray, so "not shifted" is tried as
+    well and the better match wins.
+    """
+    small, _ = _shrink(grey)
+    (dx, dy), _response = cv2.phaseCorrelate(reference.small, small, reference.window)
+    moved = _correlation(small, reference.small, dx, dy)
+    unmoved = _correlation(small, reference.small, 0.0, 0.0)
+    if unmoved >= moved:
+        return (0.0, 0.0), unmoved
+    return (dx * reference.scale, dy * reference.scale), moved
+
+
+def _correlation(image: Float32, golden: Float32, dx: float, dy: float) -> float:
+    height, width = image.shape
+    shift_x, shift_y = round(dx), round(dy)
+    if abs(shift_x) >= width // 2 or abs(shift_y) >= height // 2:
+        return 0.0
+    seen = image[max(shift_y, 0) : height + min(shift_y, 0), max(shift_x, 0) : width + min(shift_x, 0)]
+    known = golden[max(-shift_y, 0) : height + min(-shift_y, 0), max(-shift_x, 0) : width + min(-shift_x, 0)]
+    score = cv2.matchTemplate(np.ascontiguousarray(seen), np.ascontiguousarray(known), cv2.TM_CCOEFF_NORMED)
+    value = float(score.ravel()[0])
+    return value if np.isfinite(value) else 0.0
+
+
+def _shrink(grey: Grey) -> tuple[Float32, float]:
+    height, width = grey.shape
+    scale = max(1.0, max(height, width) / _SMALL_PX)
+    size = (max(1, round(width / scale)), max(1, round(height / scale)))
+    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32), scale

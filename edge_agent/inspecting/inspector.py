@@ -1,0 +1,166 @@
+"""The frame's journey: acquire > gate > detect > decide. Read this first."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from edge_agent.domain.defect import Sighting
+from edge_agent.domain.faults import PartFault
+from edge_agent.domain.frame import Frame
+from edge_agent.domain.inspection import Inspection, Quality, Ruling
+from edge_agent.domain.part import Shot
+from edge_agent.domain.reason import Reason
+from edge_agent.domain.recipe import Recipe
+from edge_agent.inspecting.decide import decide
+from edge_agent.inspecting.gate import Reference, gate
+from edge_agent.inspecting.golden import Goldens
+from edge_agent.inspecting.outcome import Times, judged, not_decidable, not_inspected
+from edge_agent.ports import Camera, Clock, Detector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """An inspection together with the pixels it was made from, for the recorder."""
+
+    inspection: Inspection
+    frame: Frame | None = None
+    reference: Reference | None = None
+
+
+class Stopwatch:
+    """Times the stages of one inspection."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._started_at = clock.now()
+        self._stages: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent in the block to the stage's milliseconds."""
+        begun = self._clock.monotonic_ns()
+        try:
+            yield
+        finally:
+            spent = (self._clock.monotonic_ns() - begun) / 1e6
+            self._stages[name] = self._stages.get(name, 0.0) + spent
+
+    def since_trigger_ms(self, shot: Shot) -> float:
+        """Milliseconds since the trigger."""
+        return (self._clock.monotonic_ns() - shot.triggered_ns) / 1e6
+
+    def read(self, shot: Shot) -> Times:
+        """All stages so far, and ``total`` since the trigger."""
+        stages = self._stages | {"total": self.since_trigger_ms(shot)}
+        return Times(started_at=self._started_at, ended_at=self._clock.now(), stages_ms=stages)
+
+
+class Inspector:
+    """Inspects the parts of one station.
+
+    Args:
+        recipes: by product id.
+        detectors: by the recipe's model name; warmed up.
+        cycle_ms: trigger to disposition; a later answer is NOT_INSPECTED, whatever was seen.
+        grab_timeout_s: how long one frame may take.
+    """
+
+    def __init__(
+        self,
+        *,
+        camera: Camera,
+        recipes: Mapping[str, Recipe],
+        detectors: Mapping[str, Detector],
+        goldens: Goldens,
+        clock: Clock,
+        cycle_ms: float,
+        grab_timeout_s: float,
+    ) -> None:
+        self._camera = camera
+        self._recipes = recipes
+        self._detectors = detectors
+        self._goldens = goldens
+        self._clock = clock
+        self._cycle_ms = cycle_ms
+        self._grab_timeout_s = grab_timeout_s
+
+    def inspect(self, shot: Shot) -> Look:
+        """Look at one part.
+
+        A fault of this part becomes NOT_INSPECTED and HOLD. Transient (the camera is gone) passes to the caller,
+        which answers for the shot and reconnects.
+        """
+        watch = Stopwatch(self._clock)
+        recipe = self._recipes.get(shot.product_id)
+        try:
+            if recipe is None:
+                raise PartFault("recipe.missing", f"no recipe for product {shot.product_id!r}")
+            if watch.since_trigger_ms(shot) > self._cycle_ms:
+                raise PartFault("cycle.late", f"waited longer than the cycle of {self._cycle_ms:g} ms")
+            with watch.stage("acquire"):
+                frame = self._camera.grab(shot, self._grab_timeout_s)
+        except PartFault as fault:
+            return Look(inspection=not_inspected(shot, _reason(fault), watch.read(shot), recipe=recipe))
+        return self._judge(shot, frame, recipe, watch)
+
+    def judge(self, shot: Shot, frame: Frame, recipe: Recipe) -> Look:
+        """The journey from a frame onwards, for callers that already have the frame (`edge-agent inspect`)."""
+        return self._judge(shot, frame, recipe, Stopwatch(self._clock))
+
+    def refuse(self, shot: Shot, reason: Reason) -> Look:
+        """The answer for a shot that is not inspected at all."""
+        watch = Stopwatch(self._clock)
+        recipe = self._recipes.get(shot.product_id)
+        return Look(inspection=not_inspected(shot, reason, watch.read(shot), recipe=recipe))
+
+    def _judge(self, shot: Shot, frame: Frame, recipe: Recipe, watch: Stopwatch) -> Look:
+        reference: Reference | None = None
+        try:
+            reference = self._goldens.reference(recipe.golden, frame)
+            with watch.stage("gate"):
+                quality = gate(frame.pixels, reference, recipe.image)
+            if not quality.usable:
+                return Look(
+                    inspection=not_decidable(shot, recipe, quality, watch.read(shot)), frame=frame, reference=reference
+                )
+            with watch.stage("detect"):
+                sighting = self._detect(frame, recipe, reference, quality)
+        except PartFault as fault:
+            inspection = not_inspected(shot, _reason(fault), watch.read(shot), recipe=recipe)
+            return Look(inspection=inspection, frame=frame, reference=reference)
+        with watch.stage("decide"):
+            ruling = decide(sighting, recipe, quality.shift_xy_px)
+        inspection = self._answer(shot, recipe, quality, sighting, ruling, watch)
+        return Look(inspection=inspection, frame=frame, reference=reference)
+
+    def _detect(self, frame: Frame, recipe: Recipe, reference: Reference | None, quality: Quality) -> Sighting:
+        golden = reference.pixels if reference else None
+        sighting = self._detectors[recipe.model].detect(frame, golden, quality.shift_xy_px)
+        if recipe.px_per_mm is None:
+            return sighting
+        shift_x, shift_y = quality.shift_xy_px or (0.0, 0.0)
+        placed = tuple(
+            replace(
+                defect,
+                position_mm=(
+                    (defect.center_px[0] - shift_x) / recipe.px_per_mm,
+                    (defect.center_px[1] - shift_y) / recipe.px_per_mm,
+                ),
+            )
+            for defect in sighting.defects
+        )
+        return replace(sighting, defects=placed)
+
+    def _answer(
+        self, shot: Shot, recipe: Recipe, quality: Quality, sighting: Sighting, ruling: Ruling, watch: Stopwatch
+    ) -> Inspection:
+        times = watch.read(shot)
+        if times.stages_ms["total"] > self._cycle_ms:
+            text = f"answered after {times.stages_ms['total']:.0f} ms, the cycle is {self._cycle_ms:g} ms"
+            reason = Reason(code="cycle.late", text=text)
+            return not_inspected(shot, reason, times, recipe=recipe, sighting=sighting)
+        return judged(shot, recipe, quality, sighting, ruling, times)
+
+
+def _reason(fault: PartFault) -> Reason:
+    return Reason(code=fault.code, text=fault.text)

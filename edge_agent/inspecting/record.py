@@ -1,0 +1,58 @@
+"""Recording: images first, then the row and its messages in one transaction."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from edge_agent.domain.inspection import Evaluation, ImageRef, Inspection
+from edge_agent.domain.message import OutboundMessage
+from edge_agent.inspecting.inspector import Look
+from edge_agent.ports import ImageStore, Store
+
+Announce = Callable[[Inspection], Sequence[OutboundMessage]]
+"""The messages that tell the plant about an inspection."""
+
+
+class Recorder:
+    """Writes inspections down.
+
+    Args:
+        announce: makes the outbox messages; they are written in the same transaction.
+        keep_ok_share: share of OK parts whose image is kept (chosen by the part's id, so it repeats).
+    """
+
+    def __init__(self, *, store: Store, images: ImageStore, announce: Announce, keep_ok_share: float) -> None:
+        self._store = store
+        self._images = images
+        self._announce = announce
+        self._keep_ok_share = keep_ok_share
+
+    def record(self, look: Look) -> Inspection:
+        """Store one inspection with its images and messages; what it is now, image references included.
+
+        Raises:
+            Transient: nothing was written (disk full, database away).
+        """
+        inspection = replace(look.inspection, images=self._keep_images(look))
+        with self._store.unit() as unit:
+            unit.inspections.add(inspection)
+            for message in self._announce(inspection):
+                unit.outbox.add(message)
+            unit.commit()
+        return inspection
+
+    def _keep_images(self, look: Look) -> tuple[ImageRef, ...]:
+        inspection = look.inspection
+        if look.frame is None or not self._is_kept(inspection):
+            return ()
+        key, at = inspection.inspection_id, inspection.ended_at
+        refs = [self._images.put(look.frame.pixels, inspection_id=key, role="frame", at=at)]
+        if look.reference is not None and inspection.evaluation is not Evaluation.OK:
+            refs.append(self._images.put(look.reference.pixels, inspection_id=key, role="golden", at=at))
+        return tuple(refs)
+
+    def _is_kept(self, inspection: Inspection) -> bool:
+        if inspection.evaluation is not Evaluation.OK:
+            return True
+        digest = hashlib.sha256(inspection.inspection_id.bytes).digest()
+        return int.from_bytes(digest[:4], "big") < self._keep_ok_share * 2**32

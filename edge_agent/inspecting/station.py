@@ -1,0 +1,328 @@
+"""A station at work: one thread waits for triggers, one inspects; a bounded channel between them."""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import structlog
+
+from edge_agent.domain.faults import Transient
+from edge_agent.domain.inspection import Disposition, Evaluation, Inspection
+from edge_agent.domain.part import Shot
+from edge_agent.domain.reason import Reason
+from edge_agent.inspecting.inspector import Inspector, Look
+from edge_agent.inspecting.record import Recorder
+from edge_agent.observability import metrics
+from edge_agent.observability.health import Condition, Health
+from edge_agent.ports import Actuator, Camera, Clock, TriggerSource
+from edge_agent.runtime.channel import Channel
+
+log = structlog.get_logger(__name__)
+
+_WAIT_S = 0.2
+_RETRY_RECORD = 200
+"""Inspections kept in memory while the store cannot write; the line is told "not ready" meanwhile."""
+
+
+class Answering:
+    """Records inspections and tells the line, in this order; shared by the station's two workers.
+
+    A part whose inspection cannot be recorded is held, whatever was seen: a result that nobody can find later is not
+    a result.
+    """
+
+    def __init__(
+        self, *, station_id: str, recorder: Recorder, actuators: Sequence[Actuator], health: Health, clock: Clock
+    ) -> None:
+        self.station_id = station_id
+        self._recorder = recorder
+        self._actuators = actuators
+        self._health = health
+        self._clock = clock
+        self._waiting: deque[Look] = deque()
+        self._lock = threading.RLock()
+
+    def answer(self, look: Look) -> Inspection:
+        """Record and settle one inspection; what the line was told."""
+        with self._lock:
+            try:
+                inspection = self._recorder.record(look)
+            except Transient as error:
+                inspection = self._hold_unrecorded(look, error)
+            self._settle(inspection)
+        self._count(inspection)
+        return inspection
+
+    def retry_unrecorded(self) -> bool:
+        """Write down what could not be written before; True when something was."""
+        with self._lock:
+            if not self._waiting:
+                return False
+            try:
+                self._recorder.record(self._waiting[0])
+            except Transient:
+                return False
+            self._waiting.popleft()
+            if not self._waiting:
+                self._report(Condition.OK, "recording again")
+            return True
+
+    def ready(self, ready: bool) -> None:
+        """Tell the line whether parts will be inspected."""
+        for actuator in self._actuators:
+            try:
+                actuator.ready(ready and not self._waiting)
+                actuator.fault(not ready)
+            except Transient as error:
+                self._report(Condition.DEGRADED, f"actuator: {error}")
+
+    def beat(self) -> None:
+        """Toggle the heartbeat of every actuator; reconnect those that are away."""
+        for actuator in self._actuators:
+            try:
+                actuator.beat()
+            except Transient as error:
+                self._report(Condition.DEGRADED, f"actuator: {error}")
+                _reopen(actuator)
+
+    def busy(self, shot: Shot) -> None:
+        """An inspection has begun."""
+        for actuator in self._actuators:
+            try:
+                actuator.busy(shot)
+            except Transient as error:
+                self._report(Condition.DEGRADED, f"actuator: {error}")
+
+    def close(self) -> None:
+        """Withdraw ready."""
+        for actuator in self._actuators:
+            actuator.close()
+
+    def _hold_unrecorded(self, look: Look, error: Transient) -> Inspection:
+        reason = Reason(code="store.failed", text=f"the result could not be recorded: {error}")
+        held = replace(
+            look.inspection,
+            evaluation=Evaluation.NOT_INSPECTED,
+            disposition=Disposition.HOLD,
+            reasons=(reason, *look.inspection.reasons),
+        )
+        self._report(Condition.DOWN, reason.text)
+        if len(self._waiting) >= _RETRY_RECORD:
+            lost = self._waiting.popleft()
+            log.error("inspection dropped, the store has been away too long", part=lost.inspection.shot.part_id)
+        self._waiting.append(Look(inspection=held))
+        return held
+
+    def _settle(self, inspection: Inspection) -> None:
+        for actuator in self._actuators:
+            try:
+                actuator.settle(inspection)
+            except Transient as error:
+                self._report(Condition.DEGRADED, f"actuator: {error}")
+
+    def _report(self, condition: Condition, detail: str) -> None:
+        if self._health.report(f"recording:{self.station_id}", condition, detail, at=self._clock.now()):
+            log.warning("recording changed", station=self.station_id, condition=condition, detail=detail)
+
+    def _count(self, inspection: Inspection) -> None:
+        station = self.station_id
+        metrics.PARTS.labels(station, inspection.evaluation, inspection.disposition).inc()
+        for defect in inspection.defects:
+            metrics.DEFECTS.labels(station, defect.code).inc()
+        for stage, spent_ms in inspection.timings_ms.items():
+            if stage == "total":
+                metrics.INSPECTION_MS.labels(station).observe(spent_ms)
+            else:
+                metrics.STAGE_MS.labels(station, stage).observe(spent_ms)
+        log.info(
+            "part inspected",
+            station=station,
+            part=inspection.shot.part_id,
+            evaluation=inspection.evaluation,
+            disposition=inspection.disposition,
+            ms=round(inspection.duration_ms, 1),
+            reasons=[reason.code for reason in inspection.reasons],
+        )
+
+
+def _reopen(actuator: Actuator) -> None:
+    try:
+        actuator.close()
+        actuator.open()
+    except Transient:
+        return
+
+
+class TriggerWorker:
+    """Waits for triggers and offers shots to the channel; a refused shot is answered at once."""
+
+    def __init__(
+        self,
+        *,
+        source: TriggerSource,
+        channel: Channel[Shot],
+        inspector: Inspector,
+        answering: Answering,
+        health: Health,
+        clock: Clock,
+    ) -> None:
+        self._source = source
+        self._channel = channel
+        self._inspector = inspector
+        self._answering = answering
+        self._health = health
+        self._clock = clock
+        self._open = False
+        self._next_beat_ns = 0
+
+    def setup(self) -> None:
+        """Nothing yet: the source is opened by the first step, so that a PLC that is away does not stop the box."""
+
+    def step(self) -> bool:
+        """Wait for one trigger and hand its shot over. Raises Transient while the source is away."""
+        self._beat()
+        if not self._open:
+            self._connect()
+        try:
+            shot = self._source.wait(_WAIT_S)
+        except Transient as error:
+            self._disconnect(str(error))
+            raise
+        for overrun in _overruns(self._source):
+            self._refuse(overrun, "trigger.overrun", "more triggers than the station can take")
+        metrics.MISSED_TRIGGERS.labels(self._answering.station_id).set(self._source.missed())
+        if shot is None:
+            return False
+        self._hand_over(shot)
+        return True
+
+    def teardown(self) -> None:
+        """Stop taking triggers."""
+        self._answering.ready(False)
+        self._source.close()
+
+    def _connect(self) -> None:
+        try:
+            self._source.open()
+        except Transient as error:
+            self._report(Condition.DOWN, str(error))
+            raise
+        self._open = True
+        self._report(Condition.OK, "waiting for triggers")
+
+    def _disconnect(self, detail: str) -> None:
+        self._open = False
+        self._source.close()
+        self._report(Condition.DOWN, detail)
+
+    def _hand_over(self, shot: Shot) -> None:
+        if not self._channel.offer(shot):
+            self._refuse(shot, "station.overrun", "the station's queue is full")
+        ledger = self._channel.ledger
+        station = self._answering.station_id
+        metrics.CHANNEL_OFFERED.labels(station).set(ledger.offered)
+        metrics.CHANNEL_DROPPED.labels(station).set(ledger.dropped)
+        metrics.CHANNEL_REFUSED.labels(station).set(ledger.refused)
+
+    def _refuse(self, shot: Shot, code: str, text: str) -> None:
+        self._answering.answer(self._inspector.refuse(shot, Reason(code=code, text=text)))
+
+    def _beat(self) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if now_ns >= self._next_beat_ns:
+            self._next_beat_ns = now_ns + 500_000_000
+            self._answering.beat()
+
+    def _report(self, condition: Condition, detail: str) -> None:
+        if self._health.report(f"trigger:{self._answering.station_id}", condition, detail, at=self._clock.now()):
+            log.warning("trigger changed", station=self._answering.station_id, condition=condition, detail=detail)
+
+
+def _overruns(source: TriggerSource) -> list[Shot]:
+    overrun = getattr(source, "overrun", None)
+    return overrun() if overrun else []
+
+
+class InspectionWorker:
+    """Takes shots from the channel, inspects and answers them; keeps the camera connected."""
+
+    def __init__(
+        self,
+        *,
+        station_id: str,
+        camera: Camera,
+        channel: Channel[Shot],
+        inspector: Inspector,
+        answering: Answering,
+        health: Health,
+        clock: Clock,
+        reconnect_every: timedelta = timedelta(seconds=1),
+    ) -> None:
+        self._station_id = station_id
+        self._camera = camera
+        self._channel = channel
+        self._inspector = inspector
+        self._answering = answering
+        self._health = health
+        self._clock = clock
+        self._reconnect_ns = int(reconnect_every.total_seconds() * 1e9)
+        self._next_try_ns = 0
+        self._connected = False
+
+    def setup(self) -> None:
+        """Connect the camera once; ConfigError stops the start, an absent camera does not."""
+        self._connect()
+
+    def step(self) -> bool:
+        """Inspect one shot, or keep the house: reconnect the camera, write down what could not be written."""
+        if not self._connected:
+            self._connect()
+        shot = self._channel.take(_WAIT_S)
+        if shot is None:
+            return self._answering.retry_unrecorded()
+        self._answering.busy(shot)
+        self._answering.answer(self._look(shot))
+        return True
+
+    def teardown(self) -> None:
+        """Answer for every shot that is left, then let go of the camera."""
+        for shot in self._channel.drain():
+            reason = Reason(code="agent.stopping", text="the agent was stopped before this part was inspected")
+            self._answering.answer(self._inspector.refuse(shot, reason))
+        self._answering.close()
+        self._camera.close()
+
+    def _look(self, shot: Shot) -> Look:
+        if not self._connected:
+            return self._inspector.refuse(shot, Reason(code="camera.away", text="the camera is not connected"))
+        try:
+            return self._inspector.inspect(shot)
+        except Transient as error:
+            self._lose(str(error))
+            return self._inspector.refuse(shot, Reason(code="camera.lost", text=str(error)))
+
+    def _connect(self) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._next_try_ns:
+            return
+        self._next_try_ns = now_ns + self._reconnect_ns
+        try:
+            self._camera.open()
+        except Transient as error:
+            self._report(Condition.DOWN, str(error))
+            return
+        self._connected = True
+        self._report(Condition.OK, "connected")
+        self._answering.ready(True)
+
+    def _lose(self, detail: str) -> None:
+        self._connected = False
+        self._camera.close()
+        self._answering.ready(False)
+        self._report(Condition.DOWN, detail)
+
+    def _report(self, condition: Condition, detail: str) -> None:
+        if self._health.report(f"camera:{self._station_id}", condition, detail, at=self._clock.now()):
+            log.warning("camera changed", station=self._station_id, condition=condition, detail=detail)

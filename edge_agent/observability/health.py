@@ -1,0 +1,58 @@
+"""Health: what works and what does not, by component; the page, /readyz and the stack light read it."""
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from edge_agent.observability.metrics import COMPONENT_UP
+
+
+class Condition(StrEnum):
+    """How a component is doing."""
+
+    STARTING = "starting"
+    OK = "ok"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentHealth:
+    """One component's condition, since when, and a sentence for people."""
+
+    component: str
+    condition: Condition
+    detail: str
+    since: datetime
+
+
+class Health:
+    """A thread-safe board of component conditions."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._board: dict[str, ComponentHealth] = {}
+
+    def report(self, component: str, condition: Condition, detail: str = "", *, at: datetime) -> bool:
+        """Note a condition; True when it changed (the caller logs once, not every time)."""
+        with self._lock:
+            known = self._board.get(component)
+            changed = known is None or known.condition is not condition
+            since = at if known is None or changed else known.since
+            self._board[component] = ComponentHealth(
+                component=component, condition=condition, detail=detail, since=since
+            )
+        COMPONENT_UP.labels(component=component).set(1 if condition is Condition.OK else 0)
+        return changed
+
+    def board(self) -> list[ComponentHealth]:
+        """All components, by name."""
+        with self._lock:
+            return [self._board[name] for name in sorted(self._board)]
+
+    def worst(self) -> Condition:
+        """The worst condition on the board; STARTING when it is empty."""
+        order = [Condition.OK, Condition.STARTING, Condition.DEGRADED, Condition.DOWN]
+        conditions = [entry.condition for entry in self.board()]
+        return max(conditions, key=order.index, default=Condition.STARTING)

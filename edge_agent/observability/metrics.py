@@ -1,0 +1,30 @@
+"""Prometheus metrics. Every one is listed in docs/metrics.md (a test compares)."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_MS = (2, 5, 10, 20, 35, 50, 75, 100, 150, 250, 500, 1_000, 2_000, 5_000)
+
+PARTS = Counter("edge_agent_parts", "Inspected parts by outcome", labelnames=("station", "evaluation", "disposition"))
+DEFECTS = Counter("edge_agent_defects", "Defects that broke a limit", labelnames=("station", "code"))
+INSPECTION_MS = Histogram(
+    "edge_agent_inspection_ms", "Trigger to disposition in milliseconds", labelnames=("station",), buckets=_MS
+)
+STAGE_MS = Histogram(
+    "edge_agent_stage_ms", "One stage of an inspection in milliseconds", labelnames=("station", "stage"), buckets=_MS
+)
+MISSED_TRIGGERS = Gauge("edge_agent_missed_triggers", "Triggers known to be lost since start", labelnames=("station",))
+CHANNEL_OFFERED = Gauge("edge_agent_channel_offered", "Shots offered to the station's queue", labelnames=("station",))
+CHANNEL_DROPPED = Gauge("edge_agent_channel_dropped", "Shots replaced by a newer one", labelnames=("station",))
+CHANNEL_REFUSED = Gauge(
+    "edge_agent_channel_refused", "Shots refused because the queue was full", labelnames=("station",)
+)
+COMPONENT_UP = Gauge("edge_agent_component_up", "1 when the component is healthy", labelnames=("component",))
+OUTBOX_ROWS = Gauge("edge_agent_outbox_rows", "Outbox rows by state", labelnames=("state",))
+OUTBOX_OLDEST_S = Gauge("edge_agent_outbox_oldest_seconds", "Age of the oldest unconfirmed outbox row")
+INCIDENTS_OPEN = Gauge("edge_agent_incidents_open", "Open incidents")
+ORDERS_OPEN = Gauge("edge_agent_orders_open", "Work orders that are not in a terminal state")
+WORKER_RESTARTS = Counter("edge_agent_worker_restarts", "Workers restarted after a failure", labelnames=("worker",))
+WORKER_SILENCE_S = Gauge(
+    "edge_agent_worker_silence_seconds", "Since the worker last finished a step", labelnames=("worker",)
+)
+STORE_FREE_BYTES = Gauge("edge_agent_state_free_bytes", "Free bytes on the state folder's file system")

@@ -1,0 +1,1 @@
+"""Channels, workers, supervision, child processes, systemd. Knows nothing of inspection."""
