@@ -1,0 +1,186 @@
+"""What the plant tells us over MQTT besides triggers: process signals into the ring, events into the store."""
+
+import json
+import math
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import structlog
+
+from edge_agent.domain.message import InboundMessage
+from edge_agent.domain.plant import PlantEvent, Sample
+from edge_agent.ports import Clock, Store
+
+log = structlog.get_logger(__name__)
+
+_BUFFERED = 20_000
+"""Samples that may wait for the writer; the oldest are dropped beyond it and counted."""
+_BATCH = 1_000
+_MAX_BYTES = 16 * 1024
+_AHEAD = timedelta(minutes=5)
+"""A source's clock may run ahead by this much; a later time is refused."""
+_MAX_ATTRIBUTES = 32
+
+
+class InvalidRecordError(ValueError):
+    """A payload that is not what the configuration says it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalSource:
+    """Where a signal's values stand in its messages."""
+
+    signal: str
+    path: str | None = None
+
+
+def parse_sample(message: InboundMessage, source: SignalSource) -> Sample:
+    """One sample of a plain number, ``{"value", "timestamp_ms"}``, or a value under ``source.path``.
+
+    Raises:
+        InvalidRecordError: too large, not JSON, no number, or dated in the future.
+    """
+    body = _decode(message)
+    at = message.received_at
+    value = body
+    if isinstance(body, dict):
+        value = _at_path(body, source.path or "value")
+        at = _instant(body.get("timestamp_ms"), message.received_at)
+    if value is None:
+        return Sample(signal=source.signal, value=None, at=at)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidRecordError(f"expected a number, found {value!r:.60}")
+    return Sample(signal=source.signal, value=float(value), at=at)
+
+
+def parse_event(message: InboundMessage) -> PlantEvent:
+    """One event of ``{"kind", "at"?, "subject"?, "attributes"?, "id"?}``.
+
+    Raises:
+        InvalidRecordError: as for samples, or without a kind.
+    """
+    body = _decode(message)
+    if not isinstance(body, dict) or not isinstance(body.get("kind"), str) or not body["kind"]:
+        raise InvalidRecordError('expected {"kind": ..., "at": ...}')
+    attributes = body.get("attributes") or {}
+    if not isinstance(attributes, dict) or len(attributes) > _MAX_ATTRIBUTES:
+        raise InvalidRecordError(f"attributes: expected an object with at most {_MAX_ATTRIBUTES} entries")
+    at = _instant(body.get("at"), message.received_at)
+    return PlantEvent(
+        event_id=_event_id(body, message, at),
+        kind=body["kind"][:64],
+        at=at,
+        subject=str(body.get("subject", ""))[:128],
+        attributes={str(key)[:64]: str(value)[:128] for key, value in attributes.items()},
+    )
+
+
+class PlantRecordsIntake:
+    """Takes telemetry and events from the link and writes them in batches.
+
+    Samples may be lost in a crash (the next ones follow within seconds); events are committed before they are
+    acknowledged.
+    """
+
+    def __init__(self, *, store: Store, signals: Mapping[str, SignalSource], clock: Clock) -> None:
+        self._store = store
+        self._signals = signals
+        self._clock = clock
+        self._buffer: deque[Sample] = deque(maxlen=_BUFFERED)
+        self._lock = threading.Lock()
+        self._refused: dict[str, int] = {}
+
+    def on_sample(self, message: InboundMessage) -> None:
+        """Handler for the topics of all signals."""
+        source = self._signals.get(message.topic)
+        if source is None:
+            return
+        try:
+            sample = parse_sample(message, source)
+        except InvalidRecordError as error:
+            self._refuse(message, error)
+            return
+        with self._lock:
+            self._buffer.append(sample)
+
+    def on_event(self, message: InboundMessage) -> None:
+        """Handler for the events topic."""
+        try:
+            event = parse_event(message)
+        except InvalidRecordError as error:
+            self._refuse(message, error)
+            return
+        with self._store.unit() as unit:
+            unit.plant.add_event(event)
+            unit.commit()
+
+    def flush(self) -> bool:
+        """Write one batch of samples; False when there was none."""
+        with self._lock:
+            batch = [self._buffer.popleft() for _ in range(min(_BATCH, len(self._buffer)))]
+        if not batch:
+            return False
+        with self._store.unit(durable=False) as unit:
+            unit.plant.add_samples(batch)
+            unit.commit()
+        return True
+
+    def _refuse(self, message: InboundMessage, error: InvalidRecordError) -> None:
+        count = self._refused[message.topic] = self._refused.get(message.topic, 0) + 1
+        if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a chattering sensor must not fill the journal
+            log.warning("plant record refused", topic=message.topic, error=str(error), refused_so_far=count)
+
+
+def _decode(message: InboundMessage) -> Any:
+    if len(message.body) > _MAX_BYTES:
+        raise InvalidRecordError(f"{len(message.body)} bytes, at most {_MAX_BYTES} accepted")
+    try:
+        return json.loads(message.body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRecordError(f"not JSON: {message.body[:60]!r}") from error
+
+
+def _at_path(body: Mapping[str, Any], path: str) -> Any:
+    node: Any = body
+    for key in path.split("."):
+        if not isinstance(node, dict) or key not in node:
+            raise InvalidRecordError(f"no {path!r} in the payload")
+        node = node[key]
+    return node
+
+
+def _instant(given: object, received_at: datetime) -> datetime:
+    """The source's time: milliseconds since the epoch, or RFC 3339 with an offset; received time where it gives none."""
+    if given is None:
+        return received_at
+    try:
+        if isinstance(given, str):
+            at = datetime.fromisoformat(given)
+            if at.tzinfo is None:
+                raise InvalidRecordError(f"time {given!r} has no offset")
+            at = at.astimezone(UTC)
+        elif isinstance(given, int | float) and not isinstance(given, bool):
+            at = datetime.fromtimestamp(given / 1000, UTC)
+        else:
+            raise InvalidRecordError(f"not a time: {given!r:.60}")
+    except (ValueError, OverflowError, OSError) as error:
+        raise InvalidRecordError(f"not a time: {given!r:.60}") from error
+    if at > received_at + _AHEAD:
+        raise InvalidRecordError(f"dated in the future: {at.isoformat()}")
+    return at
+
+
+def _event_id(body: Mapping[str, Any], message: InboundMessage, at: datetime) -> UUID:
+    """The sender's UUID, else one made from the content, so that a redelivery is the same event."""
+    given = body.get("id")
+    if isinstance(given, str):
+        try:
+            return UUID(given)
+        except ValueError:
+            return uuid5(NAMESPACE_URL, f"{message.topic}#{given}")
+    return uuid5(NAMESPACE_URL, f"{message.topic}#{at.isoformat()}#{message.body!r}")
