@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -94,7 +94,7 @@ def test_chart_matches_its_golden_file(name: str) -> None:
 
 @pytest.mark.parametrize("name", CHARTS)
 def test_chart_is_well_formed_and_says_what_it_shows(name: str) -> None:
-    root = ElementTree.fromstring(CHARTS[name]())
+    root = ET.fromstring(CHARTS[name]())
     space = "{http://www.w3.org/2000/svg}"
     assert root.get("role") == "img"
     assert root.get("aria-label")
@@ -122,7 +122,7 @@ def test_chart_needs_no_inline_style(name: str) -> None:
 )
 def test_hostile_text_stays_text(draw: Callable[[], str]) -> None:
     drawn = draw()
-    ElementTree.fromstring(drawn)
+    ET.fromstring(drawn)
     assert "<script" not in drawn
 
 
@@ -165,7 +165,7 @@ def test_numbers_are_short_and_close(value: float) -> None:
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=30))
 def test_any_measurements_make_a_well_formed_histogram(values: list[float]) -> None:
-    ElementTree.fromstring(histogram(values, title="t", unit="ms"))
+    ET.fromstring(histogram(values, title="t", unit="ms"))
 
 
 def test_every_style_has_a_colour() -> None:

@@ -69,22 +69,17 @@ def _draw(canvas: Canvas, bars: list[tuple[str, int]], total: int, width: float,
         y = _TOP + height - tall
         share = f"{name}: {count} ({count / total:.0%})"
         canvas.shape("rect", "bar", hint=share, x=middle - bar / 2, y=y, width=bar, height=tall)
-        inside = tall > 20
-        canvas.text(
-            middle,
-            y + 12 if inside else y - 4,
-            str(count),
-            "tag-text" if inside else "ink",
-            anchor="middle",
-            font_weight="600",
-        )
+        count_y = _TOP + height - 6 if tall > 16 else y - 4
+        style = "tag-text" if tall > 16 else "ink"
+        canvas.text(middle, count_y, str(count), style, anchor="middle", font_weight="600")
         for row, line in enumerate(_lines(name, int(slot / 5.4))):
             canvas.text(middle, _TOP + height + 13 + row * 11, line, "ink", size=9.5, anchor="middle")
     cumulative = list(accumulate(count for _, count in bars))
     points = [(_LEFT + slot * (i + 0.5), _TOP + height * (1 - part / total)) for i, part in enumerate(cumulative)]
-    canvas.polyline(points, "line-soft")
+    canvas.polyline(points, "line-halo")
+    canvas.polyline(points, "line-sum")
     for x, y in points:
-        canvas.shape("circle", "dot", cx=x, cy=y, r=2.25)
+        canvas.shape("circle", "dot-sum", cx=x, cy=y, r=2.75)
 
 
 def _lines(name: str, width: int) -> list[str]:
