@@ -155,7 +155,7 @@ def _at_path(body: Mapping[str, Any], path: str) -> Any:
 
 
 def _instant(given: object, received_at: datetime) -> datetime:
-    """The source's time: milliseconds since the epoch, or RFC 3339 with an offset; received time where it gives none."""
+    """The source's time: milliseconds since the epoch or RFC 3339 with an offset; else the time of receipt."""
     if given is None:
         return received_at
     try:

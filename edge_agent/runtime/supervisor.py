@@ -56,7 +56,7 @@ class _Row:
             except ConfigError as error:
                 self._give_up(error)
                 return
-            except Exception as error:  # noqa: BLE001 - the one place where a bug ends in a restart
+            except Exception as error:  # the one place where a bug ends in a restart
                 log.exception("worker failed", worker=self.spec.name)
                 if not self._may_restart():
                     self._give_up(error)
