@@ -105,7 +105,20 @@ class Catalogue:
     severity: Mapping[str, int]
     """Defect class to FMEA severity 1 to 10."""
     background: Mapping[str, float] = field(default_factory=dict)
-    """Token to its false-trigger probability on a normal line; the measured one replaces the seed."""
+    """Token to its false-trigger probability on a normal line; the measured one replaces the seed.
+
+    Its keys are the catalogue's vocabulary: every token that some cause expects.
+    """
+    families: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Family name to the defect classes that share a mechanism: they make one incident, not several."""
+
+    def family_of(self, code: str) -> str:
+        """The family of a defect class; a class without one is its own."""
+        return next((name for name, codes in self.families.items() if code in codes), code)
+
+    def classes_of(self, family: str) -> tuple[str, ...]:
+        """The defect classes of a family."""
+        return self.families.get(family, (family,))
 
     def cause(self, cause_id: str) -> Cause | None:
         """The cause with this id, or None."""
