@@ -1,0 +1,345 @@
+"""The one composition root: configuration -> parts -> workers. Every part can be passed in (tests, demo)."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from edge_agent import __version__
+from edge_agent.adapters.clock import SystemClock
+from edge_agent.config import Configuration
+from edge_agent.config.catalogue import load_catalogue, load_priority_table
+from edge_agent.config.load import Station
+from edge_agent.config.plant import AnalystOptions, MqttSection, PlantFile
+from edge_agent.contract import outbound
+from edge_agent.contract.envelope import Sender
+from edge_agent.contract.topics import topic_root
+from edge_agent.domain.cause import Catalogue
+from edge_agent.domain.faults import ConfigError
+from edge_agent.domain.inspection import Inspection
+from edge_agent.domain.message import OutboundMessage
+from edge_agent.domain.part import Shot
+from edge_agent.inspecting.golden import Goldens
+from edge_agent.inspecting.inspector import Inspector
+from edge_agent.inspecting.record import Recorder
+from edge_agent.inspecting.station import Answering
+from edge_agent.observability.health import Health
+from edge_agent.ports import (
+    Actuator,
+    Analyst,
+    Camera,
+    Clock,
+    Detector,
+    DocumentPrinter,
+    ImageStore,
+    PlantLink,
+    Store,
+    TriggerSource,
+)
+from edge_agent.runtime.channel import Channel
+
+CAMERAS = {
+    "folder": "edge_agent.adapters.cameras.folder:FolderCamera",
+    "video": "edge_agent.adapters.cameras.video:VideoCamera",
+    "rtsp": "edge_agent.adapters.cameras.rtsp:RtspCamera",
+    "v4l2": "edge_agent.adapters.cameras.v4l2:V4l2Camera",
+    "gige": "edge_agent.adapters.cameras.gige:GigeCamera",
+    "genicam": "edge_agent.adapters.cameras.genicam:GenicamCamera",
+    "simulated": "edge_agent.adapters.cameras.simulated:SimulatedCamera",
+}
+TRIGGERS = {
+    "mqtt": "edge_agent.adapters.triggers.mqtt:MqttTrigger",
+    "folder": "edge_agent.adapters.triggers.folder:FolderTrigger",
+    "interval": "edge_agent.adapters.triggers.interval:IntervalTrigger",
+    "camera": "edge_agent.adapters.triggers.camera:CameraTrigger",
+    "modbus": "edge_agent.adapters.triggers.modbus:ModbusTrigger",
+}
+ACTUATORS = {"modbus": "edge_agent.adapters.actuators.modbus:ModbusActuator"}
+"""Configuration word to import path: a missing native library costs nothing until it is chosen."""
+
+
+def adapter(table: Mapping[str, str], kind: str) -> Any:
+    """The class behind a configuration word.
+
+    Raises:
+        ConfigError: its library is not installed; the message says what is missing.
+    """
+    module, _, name = table[kind].partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as error:
+        raise ConfigError(f"kind {kind!r} needs a package that is not installed: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Where the box keeps things.
+
+    Attributes:
+        state: everything below is in it; the only folder the agent writes to.
+    """
+
+    state: Path
+
+    @property
+    def images(self) -> Path:
+        return self.state / "images"
+
+    @property
+    def documents(self) -> Path:
+        return self.state / "documents"
+
+    @classmethod
+    def of(cls, plant: PlantFile) -> "Folders":
+        """The configured state folder, systemd's, or ``state`` below the working directory; made and checked.
+
+        Raises:
+            ConfigError: it cannot be written to.
+        """
+        state = plant.state_dir or Path(os.environ.get("STATE_DIRECTORY", "state").partition(":")[0])
+        state = state.resolve()
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+            probe = state / ".writable"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise ConfigError(f"state folder {state} cannot be written to: {error.strerror}") from error
+        return cls(state=state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationParts:
+    """One station, wired."""
+
+    station: Station
+    camera: Camera
+    trigger: TriggerSource
+    channel: Channel[Shot]
+    inspector: Inspector
+    answering: Answering
+    detectors: Mapping[str, Detector]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The whole agent, wired and not yet running."""
+
+    configuration: Configuration
+    clock: Clock
+    folders: Folders
+    store: Store
+    images: ImageStore
+    link: PlantLink
+    sender: Sender
+    health: Health
+    catalogue: Catalogue
+    priority_table: Any
+    analyst: Analyst | None
+    printer: DocumentPrinter
+    stations: tuple[StationParts, ...]
+
+
+def build(configuration: Configuration, *, clock: Clock | None = None, link: PlantLink | None = None) -> Parts:
+    """Wire everything; nothing is started, models are loaded and warmed up.
+
+    Raises:
+        ConfigError: something that was configured cannot be had.
+    """
+    plant = configuration.plant
+    time = clock or SystemClock()
+    health = Health()
+    folders = Folders.of(plant)
+    catalogue = load_catalogue(configuration.resolve(plant.diagnosis.catalogue))
+    store = _store(plant, folders, time)
+    images = _images(plant, folders, time)
+    sender = _sender(plant)
+    plant_link = link or _link(configuration, sender, store, time)
+    recorder = Recorder(
+        store=store,
+        images=images,
+        announce=_announcer(sender, catalogue, time),
+        keep_ok_share=plant.retention.keep_ok_share,
+    )
+    return Parts(
+        configuration=configuration,
+        clock=time,
+        folders=folders,
+        store=store,
+        images=images,
+        link=plant_link,
+        sender=sender,
+        health=health,
+        catalogue=catalogue,
+        priority_table=_priority_table(configuration),
+        analyst=_analyst(configuration, folders, time),
+        printer=_printer(configuration, time),
+        stations=tuple(
+            _station(station, configuration, recorder, health, time, plant_link) for station in configuration.stations
+        ),
+    )
+
+
+def models_folder(plant: PlantFile) -> Path:
+    """The configured models folder, or the product's own."""
+    return plant.models_dir or Path(__file__).resolve().parent.parent / "models"
+
+
+def goldens() -> Goldens:
+    """Golden images read with the same care as the parts' images."""
+    from edge_agent.adapters.cameras.image_file import read_image
+
+    return Goldens(read_image)
+
+
+def detector(models: Path, name: str, options: Any, clock: Clock) -> Detector:
+    """A detector by the recipe's model name, loaded, verified and warmed up."""
+    from edge_agent.adapters.detectors.catalogue import resolve
+    from edge_agent.adapters.detectors.onnx import OnnxDetector
+
+    made = OnnxDetector(resolve(models, name), options, clock=clock)
+    made.warm_up()
+    return made
+
+
+def _station(
+    station: Station, configuration: Configuration, recorder: Recorder, health: Health, clock: Clock, link: PlantLink
+) -> StationParts:
+    config = station.config
+    camera: Camera = adapter(CAMERAS, config.camera.kind)(config.camera, camera_id=config.id, clock=clock)
+    trigger: TriggerSource = adapter(TRIGGERS, config.trigger.kind)(
+        config.trigger, station_id=config.id, strata=config.strata, clock=clock, link=link
+    )
+    actuators: list[Actuator] = [
+        adapter(ACTUATORS, options.kind)(options, station_id=config.id, clock=clock) for options in config.actuators
+    ]
+    references = goldens()
+    for recipe in station.recipes.values():
+        references.check(recipe.golden)
+    models = models_folder(configuration.plant)
+    detectors = {
+        name: detector(models, name, config.detector, clock)
+        for name in sorted({recipe.model for recipe in station.recipes.values()})
+    }
+    inspector = Inspector(
+        camera=camera,
+        recipes=station.recipes,
+        detectors=detectors,
+        goldens=references,
+        clock=clock,
+        cycle_ms=config.cycle_ms,
+        grab_timeout_s=config.cycle_ms / 1_000,
+    )
+    return StationParts(
+        station=station,
+        camera=camera,
+        trigger=trigger,
+        channel=Channel(config.queue, when_full="refuse" if config.mode == "triggered" else "drop"),
+        inspector=inspector,
+        answering=Answering(
+            station_id=config.id, recorder=recorder, actuators=actuators, health=health, clock=clock
+        ),
+        detectors=detectors,
+    )
+
+
+def _announcer(sender: Sender, catalogue: Catalogue, clock: Clock) -> Any:
+    def announce(inspection: Inspection) -> list[OutboundMessage]:
+        found = outbound.defects(inspection, sender=sender, clock=clock, severity=catalogue.severity)
+        return [outbound.result(inspection, sender=sender, clock=clock), *found]
+
+    return announce
+
+
+def _sender(plant: PlantFile) -> Sender:
+    root = topic_root(**plant.plant.model_dump(), agent=plant.agent)
+    base = f"http://{plant.web.host}:{plant.web.port}"
+    return Sender(agent=plant.agent, topic_root=root, uri_base=base, software_version=__version__)
+
+
+def _store(plant: PlantFile, folders: Folders, clock: Clock) -> Store:
+    from edge_agent.adapters.store.database import Database, sqlite_url
+
+    store = Database(plant.store.url or sqlite_url(folders.state), clock=clock)
+    store.migrate()
+    return store
+
+
+def _images(plant: PlantFile, folders: Folders, clock: Clock) -> ImageStore:
+    from edge_agent.adapters.images.folder import FolderImages
+
+    return FolderImages(folders.images, plant.retention, clock=clock)
+
+
+def _link(configuration: Configuration, sender: Sender, store: Store, clock: Clock) -> PlantLink:
+    from edge_agent.adapters.link.mqtt import MqttLink
+
+    plant = configuration.plant
+
+    def state_body(online: bool) -> bytes:
+        return outbound.state(sender=sender, clock=clock, online=online)
+
+    return MqttLink(
+        plant.mqtt,
+        agent=plant.agent,
+        topic_root=sender.topic_root,
+        store=store,
+        clock=clock,
+        state_body=state_body,
+        password=mqtt_password(configuration, plant.mqtt),
+    )
+
+
+def mqtt_password(configuration: Configuration, mqtt: MqttSection) -> str | None:
+    """The broker's password: from systemd's credentials folder or a file; never from the environment or argv.
+
+    Raises:
+        ConfigError: it was named and cannot be read.
+    """
+    if mqtt.password_credential:
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        if not folder:
+            raise ConfigError(
+                f"mqtt.password_credential {mqtt.password_credential!r} needs $CREDENTIALS_DIRECTORY "
+                "(systemd LoadCredential=); outside systemd use mqtt.password_file"
+            )
+        return _secret(Path(folder) / mqtt.password_credential)
+    return _secret(configuration.resolve(mqtt.password_file)) if mqtt.password_file else None
+
+
+def _secret(file: Path) -> str:
+    try:
+        return file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"secret {file} cannot be read: {error}") from error
+
+
+def _analyst(configuration: Configuration, folders: Folders, clock: Clock) -> Analyst | None:
+    options: AnalystOptions = configuration.plant.analyst
+    match options.kind:
+        case "none":
+            return None
+        case "local":
+            from edge_agent.adapters.analysts.local import LocalAnalyst
+
+            found = options.model_copy(update={"model": configuration.resolve(options.model)})
+            return LocalAnalyst(found, clock=clock, state_dir=folders.state)
+        case "server":
+            from edge_agent.adapters.analysts.server import ServerAnalyst
+
+            return ServerAnalyst(options)
+
+
+def _printer(configuration: Configuration, clock: Clock) -> DocumentPrinter:
+    from edge_agent.adapters.documents.weasy import WeasyPrinter
+
+    own = Path(__file__).resolve().parent.parent / "reports" / "templates"
+    chosen = configuration.plant.reports.templates
+    return WeasyPrinter(configuration.resolve(chosen) if chosen else own, clock=clock)
+
+
+def _priority_table(configuration: Configuration) -> Any:
+    chosen = configuration.plant.diagnosis.priority_table
+    return load_priority_table(configuration.resolve(chosen) if chosen else None)
