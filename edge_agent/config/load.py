@@ -16,6 +16,7 @@ from edge_agent.domain.faults import ConfigError
 from edge_agent.domain.recipe import ClassLimit, GoldenRule, ImageLimits, Recipe, RecipeRef, Zone
 
 M = TypeVar("M", bound=BaseModel)
+C = TypeVar("C", list[str], dict[str, str])
 
 
 class InvalidConfiguration(ConfigError):
@@ -74,7 +75,7 @@ class _Loader:
 
     def run(self) -> Configuration:
         located, plant = self._parse(self.file, PlantFile)
-        stations = self._stations(plant, located) if plant and located else ()
+        stations = self._stations(located) if located else ()
         if plant and located:
             self._check_plant(plant, located)
         if self.problems or plant is None:
@@ -94,23 +95,24 @@ class _Loader:
             self.problems.extend(_explain(located, error))
             return located, None
 
-    def _stations(self, plant: PlantFile, located: Located) -> tuple[Station, ...]:
+    def _stations(self, located: Located) -> tuple[Station, ...]:
+        """Follows the file's own text, so that a mistake elsewhere in plant.yaml hides none in a station."""
         stations: list[Station] = []
-        for index, relative in enumerate(plant.stations):
-            path = self._existing(relative, located, ("stations", index))
+        for index, relative in enumerate(_strings(located.data, "stations", list)):
+            path = self._existing(Path(relative), located, ("stations", index))
             if path is None:
                 continue
             source, config = self._parse(path, StationConfig)
-            if source is None or config is None:
-                continue
-            self._check_station(config, source, stations)
-            stations.append(Station(config=config, recipes=self._recipes(config, source), file=path))
+            recipes = self._recipes(source) if source else {}
+            if source and config:
+                self._check_station(config, source, stations)
+                stations.append(Station(config=config, recipes=recipes, file=path))
         return tuple(stations)
 
-    def _recipes(self, config: StationConfig, source: Located) -> dict[str, Recipe]:
+    def _recipes(self, source: Located) -> dict[str, Recipe]:
         recipes: dict[str, Recipe] = {}
-        for product, relative in config.recipes.items():
-            path = self._existing(relative, source, ("recipes", product))
+        for product, relative in _strings(source.data, "recipes", dict).items():
+            path = self._existing(Path(relative), source, ("recipes", product))
             if path is None:
                 continue
             located, parsed = self._parse(path, RecipeFile)
@@ -158,6 +160,15 @@ class _Loader:
     def _complain(self, source: Located, key: tuple[str | int, ...], message: str) -> None:
         dotted = ".".join(str(part) for part in key)
         self.problems.append(Problem(file=source.file, line=source.line_of(key), key=dotted, message=message))
+
+
+def _strings(data: Any, key: str, kind: type[C]) -> C:
+    """The file names under ``key``, where they are there at all; anything else has been complained about."""
+    found = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(found, kind):
+        return kind()
+    names = found.values() if isinstance(found, dict) else found
+    return found if all(isinstance(name, str) for name in names) else kind()
 
 
 def _device(config: StationConfig) -> str | None:

@@ -1,0 +1,141 @@
+"""The station's two workers: every shot is answered, whatever goes wrong."""
+
+import pytest
+
+from edge_agent.domain.faults import Transient
+from edge_agent.domain.inspection import Evaluation
+from edge_agent.domain.part import Shot
+from edge_agent.inspecting.golden import Goldens
+from edge_agent.inspecting.inspector import Inspector
+from edge_agent.inspecting.station import Answering, InspectionWorker, TriggerWorker
+from edge_agent.observability.health import Condition, Health
+from edge_agent.runtime.channel import Channel
+from tests.fakes.clock import FakeClock
+from tests.fakes.station import FakeActuator, FakeCamera, FakeDetector, FakeRecorder, FakeTrigger, board, shot
+from tests.unit.test_inspector import recipe
+
+
+class Line:
+    """A station on fakes."""
+
+    def __init__(self, outcomes: list[object], *, capacity: int = 2) -> None:
+        self.clock = FakeClock()
+        self.camera = FakeCamera(self.clock, outcomes)  # type: ignore[arg-type]
+        self.recorder = FakeRecorder()
+        self.actuator = FakeActuator()
+        self.health = Health()
+        self.channel: Channel[Shot] = Channel(capacity)
+        self.trigger = FakeTrigger()
+        inspector = Inspector(
+            camera=self.camera,
+            recipes={"board-a": recipe()},
+            detectors={"m": FakeDetector()},
+            goldens=Goldens(lambda path: board()),
+            clock=self.clock,
+            cycle_ms=1_000,
+            grab_timeout_s=1,
+        )
+        answering = Answering(
+            station_id="aoi-1",
+            recorder=self.recorder,  # type: ignore[arg-type]
+            actuators=[self.actuator],
+            health=self.health,
+            clock=self.clock,
+        )
+        self.waiting = TriggerWorker(
+            source=self.trigger,
+            channel=self.channel,
+            inspector=inspector,
+            answering=answering,
+            health=self.health,
+            clock=self.clock,
+        )
+        self.inspecting = InspectionWorker(
+            station_id="aoi-1",
+            camera=self.camera,
+            channel=self.channel,
+            inspector=inspector,
+            answering=answering,
+            health=self.health,
+            clock=self.clock,
+        )
+        self.inspecting.setup()
+
+    def trigger_parts(self, count: int) -> None:
+        self.trigger.queue.extend(shot(self.clock, f"P-{number}") for number in range(count))
+        for _ in range(count):
+            self.waiting.step()
+
+    @property
+    def evaluations(self) -> list[str]:
+        return [inspection.evaluation for inspection in self.recorder.kept.values()]
+
+
+def test_a_part_is_inspected_and_the_line_is_told() -> None:
+    line = Line([board()])
+    line.trigger_parts(1)
+    line.inspecting.step()
+    assert line.actuator.told == [("busy", "P-0"), ("ACCEPT", "P-0")]
+    assert line.actuator.is_ready
+
+
+def test_a_full_queue_is_answered_with_hold() -> None:
+    line = Line([board()], capacity=2)
+    line.trigger_parts(3)
+    assert line.actuator.told == [("HOLD", "P-2")]
+
+
+def test_a_lost_camera_holds_parts_until_it_returns() -> None:
+    line = Line([Transient("unplugged"), board()], capacity=4)
+    line.trigger_parts(1)
+    line.inspecting.step()
+    assert (line.evaluations, line.actuator.is_ready) == ([Evaluation.NOT_INSPECTED], False)
+    line.camera.refuses_to_open = True
+    line.clock.advance(2)
+    line.trigger_parts(1)
+    line.inspecting.step()
+    assert line.evaluations[-1] == Evaluation.NOT_INSPECTED
+    line.camera.refuses_to_open = False
+    line.clock.advance(2)
+    line.trigger_parts(1)
+    line.inspecting.step()
+    assert line.evaluations[-1] == Evaluation.OK
+    assert line.actuator.is_ready
+
+
+def test_what_cannot_be_recorded_is_held_and_recorded_later() -> None:
+    line = Line([board()])
+    line.recorder.fails = True
+    line.trigger_parts(1)
+    line.inspecting.step()
+    assert line.actuator.told[-1] == ("HOLD", "P-0")
+    assert line.health.worst() is Condition.DOWN
+    line.recorder.fails = False
+    line.inspecting.step()
+    assert line.evaluations == [Evaluation.NOT_INSPECTED]
+
+
+def test_parts_left_at_stop_are_answered() -> None:
+    line = Line([board()])
+    line.trigger_parts(2)
+    line.inspecting.teardown()
+    assert line.evaluations == [Evaluation.NOT_INSPECTED] * 2
+    assert not line.camera.is_open
+
+
+def test_a_lost_trigger_source_is_reopened() -> None:
+    line = Line([board()])
+    line.trigger.queue.append(Transient("PLC away"))  # type: ignore[arg-type]
+    with pytest.raises(Transient):
+        line.waiting.step()
+    assert not line.trigger.is_open
+    line.trigger_parts(1)
+    assert line.trigger.is_open
+
+
+def test_the_heartbeat_goes_on_without_parts() -> None:
+    line = Line([board()])
+    for _ in range(4):
+        line.waiting.step()
+        line.clock.advance(0.6)
+    assert line.actuator.beats == 4
