@@ -72,13 +72,12 @@ def test_a_redelivered_event_is_the_same_event() -> None:
     assert first.attributes == {"a": "1"}
 
 
-@pytest.mark.parametrize(
-    "body", [{}, {"kind": ""}, {"kind": "x", "at": "2026-03-01T10:00:00"}, {"kind": "x", "attributes": []}, "[]"]
-)
+def test_empty_attributes_are_none() -> None:
+    assert parse_event(message({"kind": "x", "attributes": []})).attributes == {}
+
+
+@pytest.mark.parametrize("body", [{}, {"kind": ""}, {"kind": "x", "at": "2026-03-01T10:00:00"}, "[]"])
 def test_bad_events(body: object) -> None:
-    if body == {"kind": "x", "attributes": []}:
-        assert parse_event(message(body)).attributes == {}
-        return
     with pytest.raises(InvalidRecordError):
         parse_event(message(body))
 
