@@ -1,0 +1,140 @@
+"""Inspections and their defects."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, bindparam, func, select
+
+from edge_agent.adapters.store.codec import decode, encode, finite, label, to_us
+from edge_agent.adapters.store.schema import defects, inspections
+from edge_agent.adapters.store.session import Session
+from edge_agent.domain.inspection import Evaluation, Inspection
+
+PRUNE_BATCH = 2_000
+
+_KNOWN = select(inspections.c.seq).where(inspections.c.inspection_id == bindparam("id"))
+_GET = select(inspections.c.document).where(inspections.c.inspection_id == bindparam("id"))
+_ADD = inspections.insert()
+_ADD_DEFECTS = defects.insert()
+
+
+class SqlInspections:
+    """Implements ``ports.Inspections``."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, inspection: Inspection) -> None:
+        """Idempotent on inspection_id."""
+        if self._session.first(_KNOWN, {"id": inspection.inspection_id}) is not None:
+            return
+        seq = self._session.take("inspections")
+        self._session.write(_ADD, _row(seq, inspection))
+        if inspection.defects:
+            self._session.write(_ADD_DEFECTS, _defect_rows(seq, inspection))
+
+    def get(self, inspection_id: UUID) -> Inspection | None:
+        document = self._session.first(_GET, {"id": inspection_id})
+        return None if document is None else decode(Inspection, document)
+
+    def after(self, seq: int, limit: int, *, station_id: str | None = None) -> list[tuple[int, Inspection]]:
+        """The next ones with a larger seq, oldest first."""
+        query = (
+            select(inspections.c.seq, inspections.c.document)
+            .where(inspections.c.seq > seq, *_at(station_id))
+            .order_by(inspections.c.seq)
+            .limit(limit)
+        )
+        return [(row["seq"], decode(Inspection, row["document"])) for row in self._session.rows(query)]
+
+    def between(
+        self, start: datetime, end: datetime, *, station_id: str | None = None, limit: int = 100_000
+    ) -> list[Inspection]:
+        """Ended in [start, end), oldest first."""
+        query = (
+            select(inspections.c.document)
+            .where(*_ended(start, end), *_at(station_id))
+            .order_by(inspections.c.ended_us, inspections.c.seq)
+            .limit(limit)
+        )
+        return [decode(Inspection, row["document"]) for row in self._session.rows(query)]
+
+    def latest(self, limit: int, *, station_id: str | None = None) -> list[Inspection]:
+        """Newest (recorded last) first."""
+        query = select(inspections.c.document).where(*_at(station_id)).order_by(inspections.c.seq.desc()).limit(limit)
+        return [decode(Inspection, row["document"]) for row in self._session.rows(query)]
+
+    def count(self, start: datetime | None = None, end: datetime | None = None) -> Mapping[str, int]:
+        """Number by evaluation; every evaluation is there."""
+        query = (
+            select(inspections.c.evaluation, func.count().label("n"))
+            .where(*_ended(start, end))
+            .group_by(inspections.c.evaluation)
+        )
+        found = {row["evaluation"]: row["n"] for row in self._session.rows(query)}
+        return {evaluation.value: found.get(evaluation.value, 0) for evaluation in Evaluation}
+
+    def count_defects(
+        self, start: datetime | None = None, end: datetime | None = None, *, station_id: str | None = None
+    ) -> Mapping[str, int]:
+        """Number of defects by class in inspections that ended in [start, end), most frequent first (Pareto)."""
+        number = func.count().label("n")
+        query = (
+            select(defects.c.code, number)
+            .join(inspections, inspections.c.seq == defects.c.inspection_seq)
+            .where(*_ended(start, end), *_at(station_id))
+            .group_by(defects.c.code)
+            .order_by(number.desc(), defects.c.code)
+        )
+        return {row["code"]: row["n"] for row in self._session.rows(query)}
+
+    def prune(self, before: datetime) -> int:
+        """Delete inspections that ended before this, a bounded batch: call again until it returns 0."""
+        oldest = (
+            select(inspections.c.seq).where(*_ended(None, before)).order_by(inspections.c.ended_us).limit(PRUNE_BATCH)
+        )
+        return self._session.write(inspections.delete().where(inspections.c.seq.in_(oldest)))
+
+
+def _at(station_id: str | None) -> list[ColumnElement[bool]]:
+    return [] if station_id is None else [inspections.c.station_id == label(station_id)]
+
+
+def _ended(start: datetime | None, end: datetime | None) -> list[ColumnElement[bool]]:
+    after = [] if start is None else [inspections.c.ended_us >= to_us(start)]
+    return after + ([] if end is None else [inspections.c.ended_us < to_us(end)])
+
+
+def _row(seq: int, inspection: Inspection) -> dict[str, Any]:
+    shot = inspection.shot
+    return {
+        "seq": seq,
+        "inspection_id": inspection.inspection_id,
+        "station_id": label(shot.station_id),
+        "part_id": label(shot.part_id),
+        "product_id": label(shot.product_id),
+        "lot_id": None if shot.lot_id is None else label(shot.lot_id),
+        "evaluation": inspection.evaluation.value,
+        "disposition": inspection.disposition.value,
+        "score": finite(inspection.score),
+        "triggered_us": to_us(shot.triggered_at),
+        "ended_us": to_us(inspection.ended_at),
+        "document": encode(inspection),
+    }
+
+
+def _defect_rows(seq: int, inspection: Inspection) -> list[dict[str, Any]]:
+    return [
+        {
+            "inspection_seq": seq,
+            "ordinal": ordinal,
+            "defect_id": defect.defect_id,
+            "code": label(defect.code),
+            "score": finite(defect.score),
+            **dict(zip(("x0_px", "y0_px", "x1_px", "y1_px"), map(finite, defect.xyxy_px), strict=True)),
+            **dict(zip(("x_mm", "y_mm"), map(finite, defect.position_mm or (float("nan"),) * 2), strict=True)),
+        }
+        for ordinal, defect in enumerate(inspection.defects)
+    ]
