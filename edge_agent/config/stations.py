@@ -44,6 +44,10 @@ class RtspCameraOptions(Section):
     transport: Literal["tcp", "udp"] = "tcp"
     stall_timeout_s: Seconds = 5
     """No frame for this long is a lost camera."""
+    latency_ms: float = Field(default=150, ge=0, le=10_000)
+    """Network and decoder delay: a frame that arrived sooner after the trigger may still show the part before."""
+    frozen_after: int = Field(default=100, ge=0)
+    """This many equal frames in a row are a frozen camera; 0 never. A compressed still scene can repeat by itself."""
 
 
 class V4l2CameraOptions(Section):
@@ -54,6 +58,12 @@ class V4l2CameraOptions(Section):
     width_px: int | None = None
     height_px: int | None = None
     fourcc: str | None = Field(default=None, min_length=4, max_length=4)
+    stall_timeout_s: Seconds = 5
+    """No frame for this long is a lost camera."""
+    latency_ms: float = Field(default=50, ge=0, le=10_000)
+    """Exposure and transfer: a frame that arrived sooner after the trigger may still show the part before."""
+    frozen_after: int = Field(default=10, ge=0)
+    """This many equal frames in a row are a frozen camera; 0 never."""
 
 
 class GigeCameraOptions(Section):
@@ -70,6 +80,10 @@ class GigeCameraOptions(Section):
     gain_db: float | None = None
     settings: dict[str, str | int | float | bool] = {}
     """Further GenICam features, applied in order and read back."""
+    timeouts_before_reconnect: int = Field(default=3, ge=1, le=100)
+    """Frames missing in a row until the camera is closed, searched for and opened again."""
+    frozen_after: int = Field(default=10, ge=0)
+    """This many equal frames in a row are a frozen camera; 0 never."""
 
 
 class GenicamCameraOptions(Section):
@@ -82,6 +96,11 @@ class GenicamCameraOptions(Section):
     """Serial or part of the display name; empty takes the first."""
     trigger: Literal["software", "line0", "free"] = "free"
     settings: dict[str, str | int | float | bool] = {}
+    """GenICam features, applied in order and read back."""
+    timeouts_before_reconnect: int = Field(default=3, ge=1, le=100)
+    """Frames missing in a row until the camera is closed, searched for and opened again."""
+    frozen_after: int = Field(default=10, ge=0)
+    """This many equal frames in a row are a frozen camera; 0 never."""
 
 
 class SimulatedCameraOptions(Section):
@@ -164,6 +183,12 @@ class ModbusTriggerOptions(Section):
     """Product register value to product id."""
     product_id: Name | None = None
     """The product where there is no register for it."""
+    byte_order: Literal["big", "little"] = "big"
+    """Which character of a register word comes first in the part id."""
+    heartbeat_register: int | None = None
+    """A register that the PLC changes all the time; without it the PLC's heartbeat is not watched."""
+    heartbeat_timeout_s: Seconds = 3
+    """Unchanged for this long: the PLC has stopped, no part is asked for."""
     timeout_ms: Milliseconds = 500
 
     @model_validator(mode="after")
@@ -197,6 +222,8 @@ class ModbusActuatorOptions(Section):
     result_sequence_register: int = 33
     result_part_id_register: int = 34
     part_id_words: int = Field(default=8, ge=1, le=32)
+    byte_order: Literal["big", "little"] = "big"
+    """Which character of a register word comes first in the part id."""
     timeout_ms: Milliseconds = 500
 
 

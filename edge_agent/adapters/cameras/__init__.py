@@ -1,0 +1,1 @@
+"""Where frames come from; one file for each kind, imported only when a station asks for it."""
