@@ -15,6 +15,7 @@ COMMANDS = {
     "run": ("edge_agent.commands.run", "Inspect parts as configured, until stopped."),
     "demo": ("edge_agent.commands.demo", "Run the whole loop on a simulated line."),
     "check": ("edge_agent.commands.check", "Check a configuration: every error at once, with file and line."),
+    "config": ("edge_agent.commands.config", "Copy a configuration with everything it names."),
     "doctor": ("edge_agent.commands.doctor", "Check this box: what is missing, and what to do about it."),
     "inspect": ("edge_agent.commands.inspect", "Inspect image files."),
     "evaluate": ("edge_agent.commands.evaluate", "Measure a detector on labelled images."),

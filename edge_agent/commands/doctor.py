@@ -7,7 +7,6 @@ import platform
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -120,8 +119,6 @@ def _configured(configuration: Configuration) -> Iterator[Finding]:
 
 def _python() -> Finding:
     detail = f"{platform.python_version()} on {platform.platform()}"
-    if sys.version_info < (3, 11):
-        return fail("python", detail, "install Python 3.11 or newer and run scripts/setup again")
     return ok("python", detail)
 
 
@@ -270,11 +267,12 @@ def _broker(configuration: Configuration) -> Finding:
 def _mqtt_login(configuration: Configuration, password: str | None) -> str:
     """Log in with a client id of our own (the agent's would throw a running agent out); why it was refused."""
     import paho.mqtt.client as paho
+    from paho.mqtt.enums import CallbackAPIVersion
 
     plant = configuration.plant
     answers: list[str] = []
     client = paho.Client(
-        paho.CallbackAPIVersion.VERSION2, client_id=f"{plant.agent}-doctor-{os.getpid()}", protocol=paho.MQTTv5
+        CallbackAPIVersion.VERSION2, client_id=f"{plant.agent}-doctor-{os.getpid()}", protocol=paho.MQTTv5
     )
     client.on_connect = lambda *given: answers.append(str(given[3]) if given[3].is_failure else "")
     if plant.mqtt.username:
