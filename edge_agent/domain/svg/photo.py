@@ -23,6 +23,7 @@ def photo(
     *,
     title: str,
     view_xyxy_px: BoxXyxy | None = None,
+    shown_px: float = 320,
 ) -> str:
     """The picture at ``href`` with boxes over it.
 
@@ -31,10 +32,11 @@ def photo(
         size_wh: its width and height in pixels.
         boxes: what to mark, in its pixels.
         title: for readers who cannot see it.
-        view_xyxy_px: the part to show; None shows all. Lines keep their thickness on screen and paper.
+        view_xyxy_px: the part to show; None shows all.
+        shown_px: about how large it will be shown (longer side, CSS pixels), for the thickness of lines.
     """
     x0, y0, x1, y1 = view_xyxy_px or (0.0, 0.0, float(size_wh[0]), float(size_wh[1]))
-    unit = max(x1 - x0, y1 - y0) / 320
+    unit = max(x1 - x0, y1 - y0) / shown_px
     shown = "; ".join(box.label for box in boxes if box.label) or "no marks"
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="photo" role="img" aria-label="{clean(title)}" '

@@ -1,0 +1,1 @@
+"""Printers: templates and data in, PDF files out."""

@@ -1,0 +1,57 @@
+"""Prints PDF files with WeasyPrint, in a child process with a deadline."""
+
+from pathlib import Path
+
+from edge_agent.ports import Clock, PrintJob
+from edge_agent.runtime.children import Child
+
+MAX_RSS_MB = 900
+"""A report needs about 130 MB; beyond this the child is killed."""
+NICE = 10
+"""A report can wait; parts on the line cannot."""
+
+
+def default_templates() -> Path:
+    """The product's own templates: inside the installed package, else in the source tree."""
+    package = Path(__file__).resolve().parents[2]
+    installed = package / "reports" / "templates"
+    return installed if installed.is_dir() else package.parent / "reports" / "templates"
+
+
+class WeasyPrinter:
+    """Implements ``ports.DocumentPrinter``.
+
+    Args:
+        templates: folder of Jinja2 templates and style sheets.
+        clock: stamps attachments that name no time of their own.
+    """
+
+    def __init__(self, templates: Path, *, clock: Clock) -> None:
+        self._clock = clock
+        self._child = Child(
+            "edge_agent.adapters.documents.press:Press",
+            {"templates": str(templates)},
+            name="document printer",
+            nice=NICE,
+            max_rss_mb=MAX_RSS_MB,
+        )
+
+    def print(self, job: PrintJob, target: Path, timeout_s: float) -> None:
+        """Write the PDF to ``target``, complete or not at all.
+
+        Raises:
+            Transient: too slow, too big or died; the child was killed and starts anew with the next call.
+            ConfigError: the template is missing or broken.
+        """
+        payload = {
+            "template": job.template,
+            "data": dict(job.data),
+            "attachments": dict(job.attachments),
+            "made_at": self._clock.now().isoformat(),
+            "target": str(target),
+        }
+        self._child.call("print", payload, timeout_s)
+
+    def close(self) -> None:
+        """End the child; safe to call twice."""
+        self._child.close()

@@ -1,0 +1,1 @@
+"""What documents show: data gathered from the store, charts drawn, ready for a printer."""

@@ -1,0 +1,130 @@
+"""Photos for documents: a cut-out around the defect, and the same place on a good part."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_agent.domain.defect import BoxXyxy, Defect
+from edge_agent.domain.inspection import ImageRef, Inspection
+from edge_agent.domain.picture_size import picture_size_wh
+from edge_agent.domain.svg import PhotoBox, photo
+from edge_agent.ports import ImageStore
+
+_HEAD_BYTES = 1 << 16
+_VIEW_TIMES = 5.0
+_SHOWN_PX = 140.0
+_VIEW_LEAST_PX = 160.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A stored image that is still there."""
+
+    path: Path
+    size_wh: tuple[int, int]
+
+    @property
+    def href(self) -> str:
+        """Its address for a printer."""
+        return self.path.resolve().as_uri()
+
+
+def find_picture(inspection: Inspection, role: str, images: ImageStore) -> Picture | None:
+    """The image of this role, or None when none was kept or retention has removed it."""
+    ref = next((image for image in inspection.images if image.role == role), None)
+    return None if ref is None else picture_of(ref, images)
+
+
+def picture_of(ref: ImageRef, images: ImageStore) -> Picture | None:
+    """The image, or None when it is gone or unreadable."""
+    path = images.path(ref)
+    try:
+        with path.open("rb") as file:
+            size_wh = picture_size_wh(file.read(_HEAD_BYTES))
+    except OSError:
+        return None
+    return Picture(path=path, size_wh=size_wh) if size_wh else None
+
+
+def main_defect(inspection: Inspection, code: str | None = None) -> Defect | None:
+    """The surest defect (of this class, where the part has one)."""
+    of_class = [defect for defect in inspection.defects if defect.code == code]
+    return max(of_class or inspection.defects, key=lambda defect: defect.score, default=None)
+
+
+def view_around(box: BoxXyxy, size_wh: tuple[int, int]) -> BoxXyxy:
+    """A square around the box, some times its size, moved to lie within the picture."""
+    x0, y0, x1, y1 = box
+    side = min(max(max(x1 - x0, y1 - y0) * _VIEW_TIMES, _VIEW_LEAST_PX), float(min(size_wh)))
+    left = min(max((x0 + x1 - side) / 2, 0.0), size_wh[0] - side)
+    top = min(max((y0 + y1 - side) / 2, 0.0), size_wh[1] - side)
+    return left, top, left + side, top + side
+
+
+def to_golden(box: BoxXyxy, inspection: Inspection) -> BoxXyxy:
+    """A box of the frame in golden-image pixels, by the shift that the gate measured."""
+    shift = inspection.quality.shift_xy_px if inspection.quality else None
+    dx, dy = shift or (0.0, 0.0)
+    x0, y0, x1, y1 = box
+    return x0 - dx, y0 - dy, x1 - dx, y1 - dy
+
+
+def photo_pair(
+    inspection: Inspection, images: ImageStore, *, code: str | None, label: Callable[[str], str]
+) -> tuple[dict[str, str], list[str]] | None:
+    """The surest defect and the same place on the good part, as data for a template and the files it needs.
+
+    Args:
+        inspection: of the part.
+        images: where its pictures are.
+        code: the class to show, where the part has it.
+        label: a class as people read it.
+    """
+    defect, frame = main_defect(inspection, code), find_picture(inspection, "frame", images)
+    if defect is None or frame is None:
+        return None
+    view = view_around(defect.xyxy_px, frame.size_wh)
+    part, name = inspection.shot.part_id, label(defect.code)
+    box = PhotoBox(xyxy_px=defect.xyxy_px)
+    pair = {
+        "part_id": part,
+        "label": f"{name} {defect.score:.2f}",
+        "defect_svg": photo(
+            frame.href, frame.size_wh, [box], title=f"{name} on {part}", view_xyxy_px=view, shown_px=_SHOWN_PX
+        ),
+        "golden_svg": "",
+    }
+    files = [str(frame.path.resolve())]
+    if golden := find_picture(inspection, "golden", images):
+        place = PhotoBox(xyxy_px=to_golden(defect.xyxy_px, inspection), doubt=True)
+        view = to_golden(view, inspection)
+        pair["golden_svg"] = photo(
+            golden.href,
+            golden.size_wh,
+            [place],
+            title="the same place on a good part",
+            view_xyxy_px=view,
+            shown_px=_SHOWN_PX,
+        )
+        files.append(str(golden.path.resolve()))
+    return pair, files
+
+
+def photo_pairs(
+    inspections: Iterable[Inspection], images: ImageStore, *, code: str | None, label: Callable[[str], str], most: int
+) -> tuple[list[dict[str, str]], list[str]]:
+    """The pairs of the first ``most`` inspections that still have a picture, and all files they need."""
+    pairs: list[dict[str, str]] = []
+    files: list[str] = []
+    for inspection in inspections:
+        if len(pairs) == most:
+            break
+        if made := photo_pair(inspection, images, code=code, label=label):
+            pairs.append(made[0])
+            files.extend(made[1])
+    return pairs, sorted(set(files))
+
+
+def surest_first(inspections: Sequence[Inspection]) -> list[Inspection]:
+    """By score, then by id, so that the choice repeats."""
+    return sorted(inspections, key=lambda seen: (-seen.score, seen.inspection_id))
