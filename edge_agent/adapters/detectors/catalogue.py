@@ -1,0 +1,132 @@
+"""Models on disk: ``<models>/<name>/<version>/`` with ``model.onnx``, ``card.json`` and ``golden.json``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edge_agent.domain.faults import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class InputCard(_Section):
+    """One input tensor, row-major NCHW."""
+
+    name: str
+    shape: tuple[int, int, int, int]
+    dtype: Literal["uint8", "float32"]
+
+
+class Calibration(_Section):
+    """Platt scaling: the reported score is ``sigmoid(slope * logit(raw) + offset)``."""
+
+    slope: float = Field(default=1.0, gt=0)
+    offset: float = 0.0
+    fitted_on: str = ""
+
+
+class Quantization(_Section):
+    """How the weights became integers."""
+
+    format: str
+    activations: str
+    weights: str
+    method: str
+    calibration_set: str
+    """What it was calibrated with, for people."""
+    calibration_sha256: str
+    """sha256 over the calibration images' bytes, in order."""
+
+
+class Accuracy(_Section):
+    """A measured figure and the command that measured it."""
+
+    data: str
+    figures: dict[str, float]
+    command: str
+
+
+class ModelCard(_Section):
+    """What a model is, takes, gives, may be used for, and was measured to do."""
+
+    name: str
+    version: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    description: str
+    decode: Literal["golden_pair", "yolo"]
+    inputs: list[InputCard] = Field(min_length=1, max_length=2)
+    """The image first, then the golden image where the model takes one."""
+    needs_golden: bool
+    classes: list[str] = Field(min_length=1)
+    min_score: Share = 0.2
+    """Calibrated scores below this are not reported."""
+    nms_iou: Share = 0.5
+    """Of two boxes that overlap by more, the one with the lower score is dropped, whatever its class."""
+    calibration: Calibration = Calibration()
+    licence: str
+    restrictions: str = ""
+    data: list[str] = []
+    """What it was trained on."""
+    opset: int
+    quantization: Quantization | None = None
+    accuracy: list[Accuracy] = []
+    parity: bool = True
+    """There is a golden.json, checked at every load; a model without one is used unchecked, and the log says so."""
+
+    @model_validator(mode="after")
+    def _inputs_fit(self) -> "ModelCard":
+        if len(self.inputs) != 1 + self.needs_golden:
+            raise ValueError(f"needs_golden is {self.needs_golden}, so {1 + self.needs_golden} input(s) are expected")
+        if self.decode == "golden_pair" and not self.needs_golden:
+            raise ValueError("decode golden_pair takes a golden image")
+        if self.decode == "yolo" and self.needs_golden:
+            raise ValueError("decode yolo takes no golden image")
+        return self
+
+
+def resolve(models_dir: Path, name: str) -> Path:
+    """The folder of a model: ``board`` is its newest version, ``board/1`` that version.
+
+    Raises:
+        ConfigError: there is none; the message lists what there is.
+    """
+    family, _, version = name.partition("/")
+    wanted = version or next(iter(reversed(versions(models_dir / family))), None)
+    folder = models_dir / family / wanted if wanted else None
+    if folder is None or not (folder / "card.json").is_file():
+        known = ", ".join(all_models(models_dir)) or "none"
+        raise ConfigError(f"model {name!r} is not in {models_dir} (there: {known})")
+    return folder
+
+
+def versions(family_dir: Path) -> list[str]:
+    """Versions of a model, oldest first: numbers by value, then names."""
+    found = [entry.name for entry in family_dir.glob("*") if (entry / "card.json").is_file()]
+    return sorted(found, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+
+
+def all_models(models_dir: Path) -> list[str]:
+    """Every ``name/version`` there is."""
+    families = sorted(entry for entry in models_dir.glob("*") if entry.is_dir())
+    return [f"{family.name}/{version}" for family in families for version in versions(family)]
+
+
+def read_card(model_dir: Path) -> ModelCard:
+    """The card of a model folder.
+
+    Raises:
+        ConfigError: missing, or wrong (each wrong key with what was expected).
+    """
+    file = model_dir / "card.json"
+    try:
+        return ModelCard.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"model card {file}: {error.strerror}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'card'}: {one['msg']}" for one in error.errors())
+        raise ConfigError(f"model card {file}: {wrong}") from error

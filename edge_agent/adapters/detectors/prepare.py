@@ -1,0 +1,135 @@
+"""Sensor pixels to what a model takes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_agent.domain.frame import Pixels
+
+Grey = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+OVERLAP_PX = 128
+"""Tiles share this much: a defect up to half of it is whole in one of them, larger ones still have their centre in."""
+_STILL_PX = 0.2
+_LETTERBOX_GREY = 114
+
+
+def eight_bit(pixels: Pixels) -> npt.NDArray[np.uint8]:
+    """Deeper pixels to 8 bits, rounded; 8-bit ones unchanged.
+
+    Cameras put 10, 12 or 14 bits into 16 without saying so: full scale is taken to be that of the smallest of these
+    depths that holds the brightest pixel. The models do not mind a wrong guess: they normalise contrast.
+    """
+    if pixels.dtype != np.uint16:
+        return np.asarray(pixels, np.uint8)
+    bits = max(8, int(pixels.max()).bit_length())
+    full_scale = (1 << (bits + bits % 2)) - 1
+    return np.asarray(cv2.convertScaleAbs(pixels, alpha=255 / full_scale), np.uint8)
+
+
+def grey(pixels: Pixels) -> Grey:
+    """(H, W) or (H, W, 3) BGR of 8 or 16 bits to (H, W) uint8, luma after ITU-R BT.601."""
+    if pixels.ndim == 3:
+        pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY))
+    return np.ascontiguousarray(eight_bit(pixels))
+
+
+def moved(image: Grey, shift_xy_px: tuple[float, float] | None) -> Grey:
+    """The golden image where the part is: translated, edges repeated."""
+    if shift_xy_px is None or max(abs(shift_xy_px[0]), abs(shift_xy_px[1])) < _STILL_PX:
+        return image
+    matrix = np.array([[1, 0, shift_xy_px[0]], [0, 1, shift_xy_px[1]]], np.float64)
+    size = (image.shape[1], image.shape[0])
+    warped = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, np.uint8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A window of an image.
+
+    Attributes:
+        x, y: of its upper left corner.
+        own_xyxy: the part of the image this tile answers for: boxes centred elsewhere belong to a neighbour.
+    """
+
+    x: int
+    y: int
+    own_xyxy: tuple[float, float, float, float]
+
+    def cut(self, image: Grey, size_wh: tuple[int, int]) -> Grey:
+        """The window as (1, 1, h, w), padded by repeating the image's edge where the image is smaller."""
+        width, height = size_wh
+        window = image[self.y : self.y + height, self.x : self.x + width]
+        below, right = height - window.shape[0], width - window.shape[1]
+        if below or right:
+            window = np.asarray(cv2.copyMakeBorder(window, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+        return np.ascontiguousarray(window)[None, None]
+
+
+def tiles(image_wh: tuple[int, int], tile_wh: tuple[int, int]) -> Iterator[Tile]:
+    """Windows that cover an image at its own scale (shrinking would make small defects vanish)."""
+    columns = _starts(image_wh[0], tile_wh[0])
+    rows = _starts(image_wh[1], tile_wh[1])
+    for row, y in enumerate(rows):
+        for column, x in enumerate(columns):
+            x0, x1 = _owned(columns, column, tile_wh[0])
+            y0, y1 = _owned(rows, row, tile_wh[1])
+            yield Tile(x=x, y=y, own_xyxy=(x0, y0, x1, y1))
+
+
+def _starts(length: int, tile: int) -> list[int]:
+    if length <= tile:
+        return [0]
+    count = -(-(length - OVERLAP_PX) // (tile - OVERLAP_PX))
+    return [round(index * (length - tile) / (count - 1)) for index in range(count)]
+
+
+def _owned(starts: list[int], index: int, tile: int) -> tuple[float, float]:
+    low = -np.inf if index == 0 else (starts[index - 1] + tile + starts[index]) / 2
+    high = np.inf if index == len(starts) - 1 else (starts[index] + tile + starts[index + 1]) / 2
+    return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Letterbox:
+    """An image fitted into a model's input, with the way back.
+
+    Attributes:
+        tensor: (1, C, H, W) float32, 0 to 1, RGB.
+        scale: input pixels per sensor pixel.
+        left, top: of the image inside the input.
+    """
+
+    tensor: Floats
+    scale: float
+    left: int
+    top: int
+
+    @classmethod
+    def of(cls, pixels: Pixels, shape: tuple[int, int, int, int]) -> "Letterbox":
+        """As ultralytics does it: shrunk or grown to fit, centred on grey 114."""
+        _, channels, height, width = shape
+        image = eight_bit(pixels) if channels == 3 else grey(pixels)
+        if channels == 3 and image.ndim == 2:
+            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
+        scale = min(width / image.shape[1], height / image.shape[0])
+        new_w, new_h = round(image.shape[1] * scale), round(image.shape[0] * scale)
+        if (new_w, new_h) != (image.shape[1], image.shape[0]):
+            image = np.asarray(cv2.resize(image, (new_w, new_h), interpolation=cv2.INTER_LINEAR), np.uint8)
+        left, top = round((width - new_w) / 2 - 0.1), round((height - new_h) / 2 - 0.1)
+        return cls(tensor=_on_grey(image, left, top, shape), scale=scale, left=left, top=top)
+
+
+def _on_grey(image: npt.NDArray[np.uint8], left: int, top: int, shape: tuple[int, int, int, int]) -> Floats:
+    right, bottom = shape[3] - image.shape[1] - left, shape[2] - image.shape[0] - top
+    if left or top or right or bottom:
+        level = (_LETTERBOX_GREY,) * 3
+        image = np.asarray(cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=level))
+    if image.ndim == 2:
+        return np.multiply(image, np.float32(1 / 255), dtype=np.float32)[None, None]
+    return np.asarray(cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True), np.float32)
