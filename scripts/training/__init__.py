@@ -1,0 +1,1 @@
+"""Training of the golden-pair detector. A tool: nothing here is imported by edge_agent."""
