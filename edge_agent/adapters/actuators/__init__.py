@@ -1,0 +1,1 @@
+"""What acts on the part: PLC handshake, reject gate; one file for each kind."""

@@ -1,0 +1,1 @@
+"""What says that a part is in place; one file for each kind."""

@@ -1,0 +1,183 @@
+"""The arrival of a file is the trigger.
+
+Own poller with a scan at the start: inotify sees nothing that another machine writes to a share. A file is a part
+once, known by (path, mtime_ns, size); it is due when size and modification time rest.
+"""
+
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from edge_agent.config.stations import FolderTriggerOptions
+from edge_agent.domain.faults import Transient
+from edge_agent.domain.part import Shot
+from edge_agent.ports import Clock, PlantLink
+
+log = structlog.get_logger(__name__)
+
+Mark = tuple[str, int, int]
+"""A file's identity: path, mtime_ns, size."""
+
+
+class SeenFiles(Protocol):
+    """Which files were parts already. One that survives a restart keeps the box from inspecting them again."""
+
+    def __contains__(self, mark: Mark) -> bool: ...
+
+    def add(self, mark: Mark) -> None:
+        """Remember it; called before the shot is handed out."""
+        ...
+
+
+class SeenInMemory:
+    """Implements `SeenFiles` until the process ends; forgets the oldest beyond ``limit``."""
+
+    def __init__(self, limit: int = 200_000) -> None:
+        self._limit = limit
+        self._marks: OrderedDict[Mark, None] = OrderedDict()
+
+    def __contains__(self, mark: Mark) -> bool:
+        return mark in self._marks
+
+    def add(self, mark: Mark) -> None:
+        """Remember it."""
+        self._marks[mark] = None
+        if len(self._marks) > self._limit:
+            self._marks.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Resting:
+    """A file that was looked at: how it was, and since when."""
+
+    mark: Mark
+    since_ns: int
+
+
+class FolderTrigger:
+    """Implements ``ports.TriggerSource``. Files come in the order of their modification time, then by name.
+
+    Anything that matches the pattern is a part, whether it is an image or not: the camera says what is wrong with it,
+    and the part is held instead of passing unseen.
+    """
+
+    def __init__(
+        self,
+        options: FolderTriggerOptions,
+        *,
+        station_id: str,
+        strata: Mapping[str, str],
+        clock: Clock,
+        link: PlantLink | None = None,
+        seen: SeenFiles | None = None,
+    ) -> None:
+        self._options = options
+        self._station_id = station_id
+        self._strata = dict(strata)
+        self._clock = clock
+        self._seen: SeenFiles = SeenInMemory() if seen is None else seen
+        self._resting: dict[str, _Resting] = {}
+        self._due: deque[Mark] = deque()
+        self._next_scan_ns = 0
+        self._count = 0
+        self._closed = threading.Event()
+
+    def open(self) -> None:
+        """Look into the folder. Raises Transient when it is not there."""
+        self._closed.clear()
+        self._due.clear()
+        self._resting.clear()
+        self._next_scan_ns = 0
+        for _ in self._entries(str(self._options.path)):
+            break
+
+    def wait(self, timeout_s: float) -> Shot | None:
+        """The next file that rests. Raises Transient when the folder is gone."""
+        deadline_ns = self._clock.monotonic_ns() + int(timeout_s * 1e9)
+        while True:
+            now_ns = self._clock.monotonic_ns()
+            if not self._due and now_ns >= self._next_scan_ns:
+                self._scan(now_ns)
+                self._next_scan_ns = now_ns + int(min(self._options.poll_ms, self._options.settle_ms) * 1e6)
+            shot = self._next_due()
+            if shot is not None or now_ns >= deadline_ns or self._closed.is_set():
+                return shot
+            self._closed.wait(max(0.0, min(deadline_ns, self._next_scan_ns) - now_ns) / 1e9)
+
+    def missed(self) -> int:
+        """Always 0: a file waits until it is its turn."""
+        return 0
+
+    def close(self) -> None:
+        """End a waiting `wait`."""
+        self._closed.set()
+
+    def _scan(self, now_ns: int) -> None:
+        settle_ns = int(self._options.settle_ms * 1e6)
+        resting: dict[str, _Resting] = {}
+        due: list[Mark] = []
+        for mark in self._entries(str(self._options.path)):
+            if mark in self._seen:
+                continue
+            before = self._resting.get(mark[0])
+            now = before if before is not None and before.mark == mark else _Resting(mark, now_ns)
+            resting[mark[0]] = now
+            if now_ns - now.since_ns >= settle_ns:
+                due.append(mark)
+        self._resting = resting
+        self._due.extend(sorted(due, key=lambda mark: (mark[1], mark[0])))
+
+    def _next_due(self) -> Shot | None:
+        while self._due:
+            mark = self._due.popleft()
+            if mark not in self._seen:
+                self._seen.add(mark)
+                self._resting.pop(mark[0], None)
+                return self._shot(mark)
+        return None
+
+    def _entries(self, folder: str) -> Iterator[Mark]:
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if self._options.recursive and entry.is_dir(follow_symlinks=False):
+                        yield from self._entries(entry.path)
+                    elif fnmatch(entry.name, self._options.pattern):
+                        yield from _mark(entry)
+        except OSError as error:
+            text = f"station {self._station_id}: folder {folder}: {error.strerror}"
+            raise Transient(text) from error
+
+    def _shot(self, mark: Mark) -> Shot:
+        shot_id = self._clock.new_id()
+        path = Path(mark[0])
+        self._count += 1
+        return Shot(
+            shot_id=shot_id,
+            station_id=self._station_id,
+            part_id=path.stem if self._options.part_id == "stem" else str(shot_id),
+            product_id=self._options.product_id,
+            trigger_id=f"{path.name}@{mark[1]}",
+            triggered_at=self._clock.now(),
+            triggered_ns=self._clock.monotonic_ns(),
+            sequence=self._count,
+            image_path=mark[0],
+            strata=self._strata,
+        )
+
+
+def _mark(entry: "os.DirEntry[str]") -> Iterator[Mark]:
+    """The entry's identity; nothing for a folder or a file that vanished between the two calls."""
+    try:
+        if entry.is_file():
+            stat = entry.stat()
+            yield entry.path, stat.st_mtime_ns, stat.st_size
+    except FileNotFoundError:
+        return
