@@ -39,11 +39,24 @@ _LINES_LOGGED = 200
 _REAP_S = 5.0
 _REST_FIRST_S = 0.5
 _REST_MOST_S = 60.0
+_CRASHES = frozenset({signal.SIGSEGV, signal.SIGILL, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGSYS})
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="child-starter")
 """Starts every child: the kernel's parent-death signal fires when the *thread* that started the child ends, and
 workers (threads) are restarted while their children should live on."""
+
+
+class ChildDied(Transient):
+    """The child ended by itself.
+
+    Attributes:
+        crashed: by a fault in its code (segmentation fault, illegal instruction, abort), not by its exit or a kill.
+    """
+
+    def __init__(self, text: str, *, crashed: bool) -> None:
+        super().__init__(text)
+        self.crashed = crashed
 
 
 class ChildFault(Exception):
@@ -241,7 +254,7 @@ class _Process:
                 raise Transient(f"{self._name}: broken answer (mark {mark!r}, {length} bytes)")
             answer = json.loads(self._receive(length, deadline_ns))
         except (EOFError, BrokenPipeError):
-            raise Transient(f"{self._name}: died: {self._epitaph()}") from None
+            raise self._died() from None
         except ValueError as error:
             raise Transient(f"{self._name}: broken answer ({error})") from error
         if not isinstance(answer, dict):
@@ -296,14 +309,14 @@ class _Process:
         if self._max_rss_mb is not None and (rss_mb := self.rss_mb()) > self._max_rss_mb:
             raise Transient(f"{self._name}: grew to {rss_mb:.0f} MB (limit {self._max_rss_mb} MB), killed")
 
-    def _epitaph(self) -> str:
+    def _died(self) -> ChildDied:
         try:
             code = self._popen.wait(_REAP_S)
         except subprocess.TimeoutExpired:
-            return "closed its pipe but lives on"
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+            return ChildDied(f"{self._name}: closed its pipe but lives on, killed", crashed=False)
         self._printed.finish()
-        return how + self._printed.quoted()
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        return ChildDied(f"{self._name}: died: {how}{self._printed.quoted()}", crashed=-code in _CRASHES)
 
 
 def _spawn(nice: int) -> tuple["subprocess.Popen[bytes]", Any, Any]:

@@ -14,7 +14,7 @@ import pytest
 
 from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.runtime.child_main import HEADER, MARK
-from edge_agent.runtime.children import Child, ChildFault
+from edge_agent.runtime.children import Child, ChildDied, ChildFault
 
 pytestmark = pytest.mark.fault
 
@@ -75,14 +75,16 @@ def test_a_hang_ends_on_the_deadline_and_the_next_call_gets_a_new_child(child: C
 
 
 def test_a_crash_is_reported_with_its_signal_and_last_words(child: Child) -> None:
-    with pytest.raises(Transient, match=r"signal SIGSEGV; it printed: .*about to touch address zero"):
+    with pytest.raises(ChildDied, match=r"signal SIGSEGV; it printed: .*about to touch address zero") as end:
         child.call("crash", {}, LONG_S)
+    assert end.value.crashed
     assert greet(child) > 0
 
 
 def test_an_exit_is_reported_with_its_status(child: Child) -> None:
-    with pytest.raises(Transient, match="exit status 7"):
+    with pytest.raises(ChildDied, match="exit status 7") as end:
         child.call("leave", {"status": 7}, LONG_S)
+    assert not end.value.crashed
 
 
 @pytest.mark.parametrize(
