@@ -1,0 +1,82 @@
+"""What the plant tells us about orders and deliveries: committed to the store before the broker hears our thanks."""
+
+import structlog
+
+from edge_agent.adapters.link.relay import ErrorReporter
+from edge_agent.contract import inbound
+from edge_agent.contract.envelope import Sender
+from edge_agent.domain.message import InboundMessage
+from edge_agent.ports import Clock, Store, UnitOfWork
+
+log = structlog.get_logger(__name__)
+
+
+class InboxHandlers:
+    """Handlers for ``PlantLink.subscribe``; each commits before it returns.
+
+    Raises (all handlers):
+        Transient: the store is not available; the message stays with the broker.
+    """
+
+    def __init__(self, store: Store, clock: Clock, sender: Sender) -> None:
+        self._store, self._clock = store, clock
+        self._errors = ErrorReporter(sender=sender, clock=clock)
+        self._mes_online = False
+
+    def on_response(self, message: InboundMessage) -> None:
+        """Keep a job response for responding; a duplicate changes nothing."""
+        with self._store.unit() as unit:
+            try:
+                known = inbound.identified(message)
+                inbound.job_response(known)
+            except inbound.InvalidMessage as error:
+                self._report(unit, message, error)
+                if error.keep:
+                    unit.inbox.add(inbound.identified(message))
+            else:
+                unit.inbox.add(known)
+            unit.commit()
+
+    def on_receipt(self, message: InboundMessage) -> None:
+        """Close the rows the MES has."""
+        with self._store.unit(durable=False) as unit:
+            try:
+                receipts = inbound.receipts(message)
+            except inbound.InvalidMessage as error:
+                self._report(unit, message, error)
+            else:
+                unit.outbox.confirm(receipts.message_ids, at=self._clock.now())
+                if receipts.status == "rejected":
+                    log.error("the MES rejected messages", count=len(receipts.message_ids), reason=receipts.reason)
+            unit.commit()
+
+    def on_mes_state(self, message: InboundMessage) -> None:
+        """When the MES comes back, send again what it has not confirmed."""
+        with self._store.unit(durable=False) as unit:
+            try:
+                online = inbound.mes_online(message)
+            except inbound.InvalidMessage as error:
+                self._report(unit, message, error)
+            else:
+                self._mes_changed(unit, online)
+            unit.commit()
+
+    def _mes_changed(self, unit: UnitOfWork, online: bool) -> None:
+        if online and not self._mes_online:
+            again = unit.outbox.resend_unreceipted(self._clock.now())
+            log.info("the MES is there", sent_again=again)
+        if not online and self._mes_online:
+            log.warning("the MES went away; messages wait for its receipt")
+        self._mes_online = online
+
+    def _report(self, unit: UnitOfWork, message: InboundMessage, error: inbound.InvalidMessage) -> None:
+        log.warning("a message from the plant is not valid", topic=message.topic, reason=error.reason, error=str(error))
+        about = self._errors.made(
+            "inbound-invalid",
+            topic=message.topic,
+            reason_code=error.reason,
+            detail=error.detail,
+            original=message.body,
+        )
+        if about is not None:
+            unit.outbox.add(about)

@@ -1,0 +1,134 @@
+"""The plant link over MQTT 5."""
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+import edge_agent
+from edge_agent.adapters.link.connection import Arrived, Connection, Outgoing
+from edge_agent.adapters.link.dispatch import Dispatcher, Route
+from edge_agent.adapters.link.relay import Relay
+from edge_agent.config.plant import MqttSection
+from edge_agent.contract import topics
+from edge_agent.contract.envelope import CONTENT_TYPE, Sender
+from edge_agent.domain.faults import ConfigError
+from edge_agent.ports import Clock, InboundHandler, LinkStatus, Store
+
+log = structlog.get_logger(__name__)
+
+FLUSH_STEP_S = 0.1
+
+
+class MqttLink:
+    """Implements ``ports.PlantLink``.
+
+    Three threads: the network (paho), the dispatch of what comes in, and the caller of `relay`.
+    """
+
+    def __init__(
+        self,
+        options: MqttSection,
+        *,
+        agent: str,
+        topic_root: str,
+        store: Store,
+        clock: Clock,
+        state_body: Callable[[bool], bytes],
+        password: str | None = None,
+    ) -> None:
+        """Args: ``state_body`` makes the body of ``out/state``: True for the birth, False for the last will.
+
+        Raises:
+            ConfigError: TLS files that cannot be used.
+        """
+        if options.username is not None and password is None:
+            raise ConfigError(f"mqtt: user {options.username!r} has no password: set password_file")
+        self._topic_root, self._state_body = topic_root, state_body
+        self._connection = Connection(
+            options,
+            client_id=agent,
+            password=password,
+            clock=clock,
+            will=lambda: self._state(False),
+            on_ready=self._greet,
+            on_message=self._offer,
+        )
+        self._dispatcher = Dispatcher(clock=clock, acknowledge=self._connection.acknowledge)
+        sender = Sender(agent=agent, topic_root=topic_root, uri_base="", software_version=edge_agent.__version__)
+        self._relay = Relay(self._connection, store, options=options, sender=sender, clock=clock)
+
+    @property
+    def topic_root(self) -> str:
+        """Without a slash at the end."""
+        return self._topic_root
+
+    def subscribe(self, topic_filter: str, handler: InboundHandler, *, qos: int = 1, keep: bool = True) -> None:
+        """Deliver messages of an absolute topic filter; before `start`.
+
+        Several handlers may match one message; it is acknowledged after all of them. ``keep=False`` is for telemetry:
+        acknowledged on arrival, oldest dropped when the handlers are too slow.
+        """
+        self._dispatcher.add(Route(topic_filter=topic_filter, handler=handler, qos=qos, keep=keep))
+
+    def start(self) -> None:
+        """Begin connecting in the background; a broker that is away is waited for."""
+        self._dispatcher.start()
+        self._connection.start()
+
+    def relay(self, max_wait_s: float) -> int:
+        """Send what the outbox has due and book the answers; rows sent.
+
+        Raises:
+            Transient: the store is not available.
+            Exception: a bug on one of the link's own threads, for the supervisor.
+        """
+        self._connection.raise_bug()
+        self._dispatcher.raise_bug()
+        return self._relay.step(max_wait_s)
+
+    def publish_state(self, body: bytes, topic: str, *, retain: bool = True, qos: int = 0) -> None:
+        """Publish outside the outbox, on a topic below the root; dropped when offline."""
+        limits = self._connection.limits
+        if limits is not None:
+            content_type = CONTENT_TYPE if topic == topics.STATE else "application/json"
+            self._connection.publish(
+                Outgoing(topic=self._under(topic), body=body, qos=qos, retain=retain, content_type=content_type),
+                limits.epoch,
+            )
+
+    def status(self) -> LinkStatus:
+        """How the link is doing."""
+        return self._connection.status()
+
+    def stop(self, timeout_s: float) -> None:
+        """Flush what can be sent in the time, say offline (a clean disconnect keeps the will back), disconnect."""
+        deadline = time.monotonic() + timeout_s
+        while self._connection.limits is not None and time.monotonic() < deadline - 1.0 and not self._relay.idle():
+            self._relay.step(FLUSH_STEP_S)
+        self._dispatcher.stop(max(0.1, min(2.0, deadline - time.monotonic())))
+        limits = self._connection.limits
+        if limits is not None:
+            self._connection.publish(self._state(False), limits.epoch)
+            self._relay.step(FLUSH_STEP_S)
+        self._connection.stop(max(0.5, deadline - time.monotonic()))
+
+    # --- the network thread -----------------------------------------------------------------------------------------
+
+    def _greet(self) -> None:
+        """After each CONNACK: subscriptions first, then the birth."""
+        self._connection.subscribe(self._dispatcher.filters())
+        limits = self._connection.limits
+        if limits is not None:
+            self._connection.publish(self._state(True), limits.epoch)
+
+    def _offer(self, arrived: Arrived) -> bool:
+        return self._dispatcher.offer(arrived)
+
+    def _state(self, online: bool) -> Outgoing:
+        return Outgoing(
+            topic=self._under(topics.STATE), body=self._state_body(online), retain=True, content_type=CONTENT_TYPE
+        )
+
+    def _under(self, topic: str) -> str:
+        return topics.under(self._topic_root, topic)
