@@ -87,13 +87,13 @@ def etching(panel: Pass) -> Iterator[Flaw]:
         return ph.over_etch(rate_ratio=rate, spray=spray, dwell_min=dwell, foil_ratio=panel.foil_ratio)
 
     def bridged(places: Floats) -> Floats:
-        return _each(ph.bridged_gap, excess(places))
+        return ph.bridged_gap(excess(places))
 
     def nibbled(places: Floats) -> Floats:
-        return _each(lambda u: ph.eaten_line(u, tolerance=0.35), excess(places))
+        return ph.eaten_line(excess(places), tolerance=0.35)
 
     def severed(places: Floats) -> Floats:
-        return _each(lambda u: ph.eaten_line(u, tolerance=0.40), excess(places))
+        return ph.eaten_line(excess(places), tolerance=0.40)
 
     yield from _at_features(panel, GAPS, bridged, {"spurious_copper": 0.5, "short": 0.38, "spur": 0.12}, "under_etch")
     yield from _at_features(panel, LINES, nibbled, {"mousebite": 1.0}, "over_etch")
@@ -130,7 +130,7 @@ def developing(panel: Pass) -> Iterator[Flaw]:
             spray=spray,
             speed_m_min=1.8,
         )
-        return _each(ph.scummed_gap, point)
+        return ph.scummed_gap(point)
 
     yield from _at_features(panel, GAPS, scummed, {"spurious_copper": 0.6, "short": 0.28, "spur": 0.12}, "scum")
 
@@ -145,11 +145,8 @@ def adhesion(panel: Pass) -> Iterator[Flaw]:
 
     def lifted(places: Floats) -> Floats:
         nip = ph.roll_pressure(places[:, 0], mean_bar=imaging.nip_bar)
-        grip = [
-            ph.conformation(celsius=imaging.nip_celsius, pressure_bar=float(p), speed_m_min=imaging.nip_speed_m_min)
-            for p in nip
-        ]
-        return _each(ph.lifted_edge, np.array(grip) * hardness * surface * ageing)
+        grip = ph.conformation(celsius=imaging.nip_celsius, pressure_bar=nip, speed_m_min=imaging.nip_speed_m_min)
+        return ph.lifted_edge(grip * hardness * surface * ageing)
 
     yield from _at_features(panel, EDGES, lifted, {"mousebite": 0.6, "open": 0.27, "pin_hole": 0.13}, "lift_off")
 
@@ -176,7 +173,7 @@ def contact(panel: Pass) -> Iterator[Flaw]:
     def fringed(places: Floats) -> Floats:
         edge = np.max(np.abs(2.0 * places / ph.PANEL_MM - 1.0), axis=1)
         local = gap * (0.15 + 0.85 * edge**4)
-        return _each(lambda g: ph.normal_tail((6.5 - g) / 1.6), local)
+        return ph.normal_tail((6.5 - local) / 1.6)
 
     yield from _at_features(panel, GAPS, fringed, {"short": 0.5, "spur": 0.5}, "off_contact")
 
@@ -228,10 +225,6 @@ MECHANISMS: tuple[Callable[[Pass], Iterator[Flaw]], ...] = (
     laminate,
     sludge,
 )
-
-
-def _each(function: Callable[[float], float], values: Floats) -> Floats:
-    return np.array([function(float(value)) for value in values], dtype=np.float64)
 
 
 def _pick(rng: np.random.Generator, mix: Mix) -> str:

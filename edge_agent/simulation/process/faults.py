@@ -76,7 +76,7 @@ def _change_roll(line: eq.Equipment, rng: np.random.Generator) -> None:
 
 
 def _soften_nip(line: eq.Equipment, rng: np.random.Generator) -> None:
-    line.imaging.nip_bar = float(rng.uniform(1.45, 1.6))
+    line.imaging.nip_bar = float(rng.uniform(1.55, 1.7))
 
 
 def _restore_nip(line: eq.Equipment, rng: np.random.Generator) -> None:

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import erfc
 
 Floats = npt.NDArray[np.float64]
 
@@ -75,20 +76,19 @@ def over_etch(*, rate_ratio: float, spray: Floats, dwell_min: float, foil_ratio:
     return np.asarray(depth / (COPPER_UM * foil_ratio) - 1.0, dtype=np.float64)
 
 
-def normal_tail(z: float | Floats) -> float:
-    """P(Z > z), averaged over ``z`` where it is an array."""
-    values = np.atleast_1d(np.asarray(z, dtype=np.float64)) / math.sqrt(2.0)
-    return float(np.mean([0.5 * math.erfc(v) for v in values]))
+def normal_tail(z: Floats | float) -> Floats:
+    """P(Z > z) of the standard normal distribution, element by element."""
+    return np.asarray(0.5 * erfc(np.asarray(z, dtype=np.float64) / math.sqrt(2.0)), dtype=np.float64)
 
 
-def bridged_gap(excess: float) -> float:
+def bridged_gap(excess: Floats) -> Floats:
     """Probability that copper is left in one fine gap. Gaps etch 0 +- 3 % slower or faster than open copper."""
-    return normal_tail((1.0 - 1.0 / max(1.0 + excess, 0.05)) / 0.03)
+    return normal_tail((1.0 - 1.0 / np.maximum(1.0 + excess, 0.05)) / 0.03)
 
 
-def eaten_line(excess: float, *, tolerance: float) -> float:
+def eaten_line(excess: Floats, *, tolerance: float) -> Floats:
     """Probability that side etch eats one fine line beyond ``tolerance`` (relative depth); lines vary by 4 %."""
-    return normal_tail(((1.0 + tolerance) / max(1.0 + excess, 0.05) - 1.0) / 0.04)
+    return normal_tail(((1.0 + tolerance) / np.maximum(1.0 + excess, 0.05) - 1.0) / 0.04)
 
 
 def polymerised(dose_mj_cm2: float) -> float:
@@ -96,19 +96,19 @@ def polymerised(dose_mj_cm2: float) -> float:
     return (1 - math.exp(-max(dose_mj_cm2, 0.0) / 35.0)) / (1 - math.exp(-50.0 / 35.0))
 
 
-def conformation(*, celsius: float, pressure_bar: float, speed_m_min: float) -> float:
+def conformation(*, celsius: float, pressure_bar: Floats, speed_m_min: float) -> Floats:
     """How well the resist flowed into the surface in the nip, relative to 110 C, 3 bar, 1.5 m/min.
 
     Flow goes with pressure times time over viscosity; a saturating contact (Langmuir form).
     """
     thinning = arrhenius(celsius, nominal_c=110.0, activation_j_mol=60_000.0)
     flow = (pressure_bar / 3.0) * (1.5 / max(speed_m_min, 0.05)) * thinning
-    return 1.3 * flow / (flow + 0.3)
+    return np.asarray(1.3 * flow / (flow + 0.3), dtype=np.float64)
 
 
 def roll_pressure(x_mm: Floats, *, mean_bar: float) -> Floats:
     """Nip pressure across the web: the rolls bow, so a soft nip is softest in the middle."""
-    bow = 0.06 + 0.5 * max(0.0, 1.0 - mean_bar / 3.0)
+    bow = 0.06 + 0.9 * max(0.0, 1.0 - mean_bar / 3.0)
     middle = 1.0 - (2.0 * x_mm / PANEL_MM - 1.0) ** 2
     return np.asarray(mean_bar * (1.0 - bow * (middle - 2.0 / 3.0)), dtype=np.float64)
 
@@ -125,14 +125,14 @@ def clearing(*, celsius: float, carbonate_pct: float, loading: float, spray: Flo
     return np.asarray(0.5 * (speed_m_min / 1.8) / rate, dtype=np.float64)
 
 
-def scummed_gap(break_point: float) -> float:
+def scummed_gap(break_point: Floats) -> Floats:
     """Probability that resist scum is left in one fine gap; gaps clear 9 % earlier or later than the open panel."""
-    return normal_tail((0.85 / max(break_point, 0.05) - 1.0) / 0.09)
+    return normal_tail((0.85 / np.maximum(break_point, 0.05) - 1.0) / 0.09)
 
 
-def lifted_edge(adhesion: float) -> float:
+def lifted_edge(adhesion: Floats) -> Floats:
     """Probability that the resist lets go at one critical edge: local adhesion varies by 10 %, the sprays need 0.6."""
-    return normal_tail((adhesion - 0.6) / (0.1 * max(adhesion, 0.05)))
+    return normal_tail((adhesion - 0.6) / (0.1 * np.maximum(adhesion, 0.05)))
 
 
 def contact_gap_um(vacuum_kpa: float) -> float:
