@@ -13,7 +13,7 @@ from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 PIPELINE = (
     "( videotestsrc is-live=true pattern={pattern} ! video/x-raw,width=320,height=240,framerate=25/1 "
-    "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! rtph264pay name=pay0 pt=96 )"
+    "! openh264enc complexity=low gop-size=25 ! h264parse ! rtph264pay name=pay0 pt=96 )"
 )
 
 

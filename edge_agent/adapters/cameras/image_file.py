@@ -6,7 +6,9 @@ BITMAPINFOHEADER), TIFF 6.0 and BigTIFF.
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,12 @@ class Header:
     """What an image file says about itself.
 
     Attributes:
-        complete: the end that the format prescribes is there; False for a file that was cut off.
-        detail: why it is not complete.
+        damage: looks for what is missing or broken, and says it; empty when the file is whole. May be slow.
     """
 
     kind: str
     size_wh: tuple[int, int]
-    complete: bool
-    detail: str = ""
+    damage: Callable[[], str]
 
 
 def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Pixels:
@@ -74,8 +74,9 @@ def decode(raw: bytes, *, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> 
     if width * height > max_megapixels * 1e6 or len(raw) > _most_bytes(max_megapixels):
         text = f"{width} x {height} pixels in {len(raw)} bytes; at most {max_megapixels:g} megapixels are accepted"
         raise PartFault("image.too_large", f"{name}: {text}")
-    if not header.complete:
-        raise PartFault("image.truncated", f"{name}: incomplete {header.kind}: {header.detail}")
+    damage = header.damage()
+    if damage:
+        raise PartFault("image.truncated", f"{name}: damaged {header.kind}: {damage}")
     return _decoded(raw, header, name)
 
 
@@ -86,7 +87,7 @@ def read_header(raw: bytes) -> Header | None:
             try:
                 return reader(raw)
             except (struct.error, IndexError, ValueError, OverflowError):
-                return Header(kind="image", size_wh=(0, 0), complete=False, detail="the header is cut off or damaged")
+                return Header(kind="image", size_wh=(0, 0), damage=lambda: "the header is cut off or broken")
     return None
 
 
@@ -125,8 +126,7 @@ def _checked_depth(image: Any, name: str) -> Pixels:
 
 def _png(raw: bytes) -> Header:
     width, height = struct.unpack_from(">II", raw, 16)
-    detail = _png_damage(raw)
-    return Header(kind="PNG", size_wh=(width, height), complete=not detail, detail=detail)
+    return Header(kind="PNG", size_wh=(width, height), damage=lambda: _png_damage(raw))
 
 
 def _png_damage(raw: bytes) -> str:
@@ -169,10 +169,10 @@ def _jpeg(raw: bytes) -> Header:
             height, width = struct.unpack_from(">HH", raw, at + 5)
             size_wh, sof, channels = (width, height), marker, raw[at + 9]
         if marker == 0xDA:
-            detail = _jpeg_damage(raw, at, strict=sof in _CHECKED_SOF and channels in (1, 3))
-            return Header(kind="JPEG", size_wh=size_wh, complete=not detail, detail=detail)
+            strict = sof in _CHECKED_SOF and channels in (1, 3)
+            return Header(kind="JPEG", size_wh=size_wh, damage=partial(_jpeg_damage, raw, at, strict=strict))
         at += 2 + length
-    return Header(kind="JPEG", size_wh=size_wh, complete=False, detail="there is no image data")
+    return Header(kind="JPEG", size_wh=size_wh, damage=lambda: "there is no image data")
 
 
 def _jpeg_damage(raw: bytes, scan: int, *, strict: bool) -> str:
@@ -206,8 +206,8 @@ def _bmp(raw: bytes) -> Header:
     needed = offset + ((width * bits + 31) // 32) * 4 * height
     if width <= 0:
         raise ValueError(width)
-    detail = "" if compression in (1, 2) or len(raw) >= needed else f"{len(raw)} bytes of {needed}"
-    return Header(kind="BMP", size_wh=(width, height), complete=not detail, detail=detail)
+    damage = "" if compression in (1, 2) or len(raw) >= needed else f"{len(raw)} bytes of {needed}"
+    return Header(kind="BMP", size_wh=(width, height), damage=lambda: damage)
 
 
 # --- TIFF -----------------------------------------------------------------------------------------------------------
@@ -223,8 +223,8 @@ def _tiff(raw: bytes) -> Header:
     offsets = tags.get(_STRIPS) or tags.get(_TILES) or ()
     lengths = tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ()
     needed = max((a + b for a, b in zip(offsets, lengths, strict=False)), default=0)
-    detail = "" if 0 < needed <= len(raw) else f"{len(raw)} bytes of {needed}" if needed else "there is no image data"
-    return Header(kind="TIFF", size_wh=size_wh, complete=not detail, detail=detail)
+    damage = "" if 0 < needed <= len(raw) else f"{len(raw)} bytes of {needed}" if needed else "there is no image data"
+    return Header(kind="TIFF", size_wh=size_wh, damage=lambda: damage)
 
 
 def _tiff_tags(raw: bytes) -> dict[int, tuple[int, ...]]:
@@ -240,6 +240,7 @@ def _tiff_tags(raw: bytes) -> dict[int, tuple[int, ...]]:
         if tag in (_WIDTH, _HEIGHT, _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES) and kind in _TIFF_TYPES:
             value_at = at + 4 + struct.calcsize(word)
             tags[tag] = _tiff_values(raw, order, word, _TIFF_TYPES[kind], number, value_at)
+    struct.unpack_from(f"{order}{word}", raw, first + count * entry_bytes)  # the link to the next directory
     if _WIDTH not in tags or _HEIGHT not in tags:
         raise ValueError("no size")
     return tags
