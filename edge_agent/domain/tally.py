@@ -6,10 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from edge_agent.domain.defect import Defect
 from edge_agent.domain.inspection import Disposition, Evaluation, Inspection
 
 JUDGED = frozenset({Evaluation.OK, Evaluation.NOT_OK})
 """Parts whose image gave an answer: the denominator of a defect rate."""
+UNDECIDED = "not_decidable"
+"""The "class" of parts whose image could not be judged: the health of the inspection itself."""
+_SURE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +22,7 @@ class Tally:
 
     Attributes:
         evaluations, dispositions: number by word; every word is there, also with 0.
-        defects: defects by class on NOT_OK parts.
+        defects: the defects that parts were rejected for, by class.
         reasons: number of HOLD parts by reason code.
         durations_ms: trigger to disposition of each part that has one, in order.
         models, recipes: ``name version sha`` of each that was used, with the number of parts.
@@ -59,7 +63,7 @@ def tally(inspections: Iterable[Inspection]) -> Tally:
         first, last = first or seen.ended_at, seen.ended_at
         evaluations[seen.evaluation] += 1
         dispositions[seen.disposition] += 1
-        defects.update(defect.code for defect in seen.defects if seen.evaluation is Evaluation.NOT_OK)
+        defects.update(defect.code for defect in rejected_for(seen))
         reasons.update(reason.code for reason in seen.reasons if seen.disposition is Disposition.HOLD)
         durations.extend([seen.duration_ms] if seen.duration_ms > 0 else [])
         models.update([model_name(seen)] if seen.model else [])
@@ -113,11 +117,13 @@ def subgroups(inspections: Sequence[Inspection], wanted: int, *, code: str | Non
     """Judged parts, oldest first, cut into at most ``wanted`` subgroups of equal size (the last may be smaller).
 
     Args:
-        inspections: oldest first; parts that were not judged are left out.
+        inspections: oldest first; parts that were not judged are left out (unless it is they that are counted).
         wanted: number of subgroups at most.
-        code: a part is defective when it is NOT_OK and has a defect of this class; None: when it is NOT_OK.
+        code: a part is defective when it was rejected for this class; None: when it was rejected at all;
+            ``not_decidable``: when its image could not be judged.
     """
-    judged = [seen for seen in inspections if seen.evaluation in JUDGED]
+    among = JUDGED | {Evaluation.NOT_DECIDABLE} if code == UNDECIDED else JUDGED
+    judged = [seen for seen in inspections if seen.evaluation in among]
     size = max(math.ceil(len(judged) / wanted), 1)
     return [_subgroup(judged[first : first + size], code) for first in range(0, len(judged), size)]
 
@@ -132,10 +138,23 @@ def _subgroup(parts: Sequence[Inspection], code: str | None) -> Subgroup:
 
 
 def is_defective(inspection: Inspection, code: str | None = None) -> bool:
-    """Is it NOT_OK (because of this class, where one is given)?"""
+    """Was it rejected (for this class, where one is given)?"""
+    if code == UNDECIDED:
+        return inspection.evaluation is Evaluation.NOT_DECIDABLE
+    if code is None:
+        return inspection.evaluation is Evaluation.NOT_OK
+    return any(defect.code == code for defect in rejected_for(inspection))
+
+
+def rejected_for(inspection: Inspection) -> tuple[Defect, ...]:
+    """The defects a part was rejected for: the sure ones, and always the one that decided.
+
+    An inspection keeps everything that was seen, below the limits too; only NOT_OK parts were rejected.
+    """
     if inspection.evaluation is not Evaluation.NOT_OK:
-        return False
-    return code is None or any(defect.code == code for defect in inspection.defects)
+        return ()
+    least = min(_SURE, inspection.score)
+    return tuple(defect for defect in inspection.defects if defect.score >= least)
 
 
 def upper_limit(center: float, n: int) -> float:

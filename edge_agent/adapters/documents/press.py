@@ -1,7 +1,6 @@
 """The printing itself. It lives in a child process: it needs memory and time, and can hang."""
 
 import hashlib
-import logging
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,16 +8,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import jinja2
 from weasyprint import HTML, Attachment
 from weasyprint.urls import URLFetcher, URLFetcherResponse
 
-from edge_agent.domain.faults import ConfigError
+from edge_agent.adapters.documents.pages import Pages
 
 VARIANT = "pdf/a-3a"
 """Tagged for accessibility, kept for years, and may carry the record as an attachment (ISO 19005-3)."""
-
-log = logging.getLogger(__name__)
 
 
 class OwnFiles(URLFetcher):  # type: ignore[misc]
@@ -41,7 +37,7 @@ class OwnFiles(URLFetcher):  # type: ignore[misc]
 
 
 class Press:
-    """Renders templates of one folder.
+    """Prints templates of one folder.
 
     Args:
         templates: folder of Jinja2 templates and style sheets.
@@ -49,24 +45,7 @@ class Press:
 
     def __init__(self, templates: str) -> None:
         self._folder = Path(templates)
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(self._folder),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-
-    def html(self, template: str, data: Mapping[str, Any]) -> str:
-        """The page before it is set in pages.
-
-        Raises:
-            ConfigError: the template is missing, broken, or asks for data that there is not.
-        """
-        try:
-            return self._environment.get_template(template).render(data)
-        except jinja2.TemplateError as error:
-            raise ConfigError(f"template {self._folder / template}: {type(error).__name__}: {error}") from error
+        self._pages = Pages(self._folder)
 
     def print(
         self, template: str, data: Mapping[str, Any], attachments: Mapping[str, bytes], made_at: str, target: str
@@ -74,7 +53,7 @@ class Press:
         """Write the PDF to ``target``, complete or not at all; its size in bytes."""
         fetcher = OwnFiles(self._folder, frozenset(data.get("files", ())))
         page = HTML(
-            string=self.html(template, data), base_url=f"{self._folder.resolve().as_uri()}/", url_fetcher=fetcher
+            string=self._pages.html(template, data), base_url=f"{self._folder.resolve().as_uri()}/", url_fetcher=fetcher
         )
         body = page.write_pdf(
             pdf_variant=VARIANT,

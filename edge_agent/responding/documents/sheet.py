@@ -14,7 +14,7 @@ from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.svg import ChartPoint, Mark, control_chart, defect_map
-from edge_agent.domain.tally import model_name, position_of, recipe_name, subgroups, upper_limit
+from edge_agent.domain.tally import model_name, position_of, recipe_name, rejected_for, subgroups, upper_limit
 from edge_agent.domain.verdict import ConfirmedCase
 from edge_agent.domain.work_order import Suspect, WorkOrder
 from edge_agent.ports import ImageStore, PrintJob, UnitOfWork
@@ -208,7 +208,7 @@ def _map(seen: Sequence[Inspection], images: ImageStore, letterhead: Letterhead,
             hint=part.shot.part_id,
         )
         for part in seen
-        for defect in part.defects
+        for defect in rejected_for(part)
         for box in [to_golden(defect.xyxy_px, part)]
     ]
     if not marks:

@@ -1,0 +1,114 @@
+"""``edge-agent report``: print documents from a state folder, also while the daemon runs."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_agent.adapters.clock import SystemClock
+from edge_agent.adapters.documents.weasy import WeasyPrinter, default_templates
+from edge_agent.adapters.images.folder import FolderImages
+from edge_agent.adapters.store.database import Database, sqlite_url
+from edge_agent.config.plant import RetentionSection
+from edge_agent.domain.faults import ConfigError
+from edge_agent.ports import ImageStore, PrintJob, UnitOfWork
+from edge_agent.responding.documents.house import noted_house
+from edge_agent.responding.documents.sheet import sheet_path, work_order_sheet
+from edge_agent.responding.documents.shift import shift_path, shift_report
+
+_SHIFT = timedelta(hours=8)
+_ORDERS = 500
+
+
+class Kind(StrEnum):
+    """What can be printed."""
+
+    WORK_ORDER = "work-order"
+    SHIFT = "shift"
+
+
+def command(
+    kind: Annotated[Kind, typer.Argument(help="What to print.")],
+    last: Annotated[bool, typer.Option("--last", help="The newest order, or the last eight hours of parts.")] = False,
+    start: Annotated[
+        str, typer.Option("--from", help="Begin, e.g. 2026-11-20T06:00 (plant time unless it says).")
+    ] = "",
+    end: Annotated[str, typer.Option("--to", help="End (not included).")] = "",
+    state: Annotated[Path | None, typer.Option(help="State folder; default $STATE_DIRECTORY, else ./state.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder to print into.")] = Path(),
+    templates: Annotated[Path | None, typer.Option(help="Templates of your own.")] = None,
+    deadline_s: Annotated[float, typer.Option(help="Seconds for one document.", min=1)] = 60,
+) -> None:
+    """Print a work-order sheet or a shift report as PDF; the paths go to standard output.
+
+    Example: edge-agent report shift --from 2026-11-20T06:00 --to 2026-11-20T14:00 --out reports
+
+    Exit codes: 0 printed; 1 nothing to print, or the printer failed; 2 wrong usage; 78 no store there.
+    """
+    if last == bool(start or end) or bool(start) != bool(end):
+        raise typer.BadParameter("give either --last, or --from and --to")
+    store, images = _open(_state_folder(state))
+    printer = WeasyPrinter(templates or default_templates(), clock=SystemClock())
+    printed = 0
+    try:
+        with store.reader() as uow:
+            for job, path in _jobs(uow, images, kind, start, end):
+                printer.print(job, out / path, deadline_s)
+                typer.echo(str(out / path))
+                printed += 1
+    finally:
+        printer.close()
+        store.close()
+    if not printed:
+        typer.echo(f"nothing to print: no {'order' if kind is Kind.WORK_ORDER else 'part'} found", err=True)
+        raise typer.Exit(1)
+
+
+def _state_folder(chosen: Path | None) -> Path:
+    return chosen or Path(os.environ.get("STATE_DIRECTORY", "state").partition(":")[0])
+
+
+def _open(state: Path) -> tuple[Database, ImageStore]:
+    """Raises ConfigError: there is no store."""
+    url = sqlite_url(state)
+    if not Path(url.partition(":///")[2]).is_file():
+        raise ConfigError(f"{state} holds no store: expected {url}; give the state folder with --state")
+    clock = SystemClock()
+    return Database(url, clock=clock), FolderImages(state / "images", RetentionSection(), clock=clock)
+
+
+def _jobs(uow: UnitOfWork, images: ImageStore, kind: Kind, start: str, end: str) -> Iterator[tuple[PrintJob, Path]]:
+    letterhead, catalogue = noted_house(uow)
+    period = (_instant(start, letterhead.timezone), _instant(end, letterhead.timezone)) if start else None
+    if kind is Kind.SHIFT:
+        period = period or _last_shift(uow)
+        if period and sum(uow.inspections.count(*period).values()):
+            yield shift_report(uow, images, *period, letterhead), Path(shift_path(*period).name)
+        return
+    orders = uow.orders.list(limit=_ORDERS)
+    chosen = [o for o in orders if period[0] <= o.updated_at < period[1]] if period else orders[:1]
+    for order in reversed(chosen):
+        yield work_order_sheet(uow, images, order, catalogue, letterhead), Path(sheet_path(order).name)
+
+
+def _instant(text: str, zone: tzinfo) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no time; write it as 2026-11-20T06:00") from None
+    return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def _last_shift(uow: UnitOfWork) -> tuple[datetime, datetime] | None:
+    """The eight hours that end just after the newest part, or from the oldest part where there are fewer."""
+    newest = uow.inspections.latest(1)
+    if not newest:
+        return None
+    end = newest[0].ended_at + timedelta(microseconds=1)
+    oldest = uow.inspections.after(0, 1)
+    begin = oldest[0][1].ended_at if oldest else end - _SHIFT
+    return max(end - _SHIFT, begin), end

@@ -1,0 +1,343 @@
+"""What documents say: golden pages, hostile text, missing facts. `EDGE_AGENT_GOLDEN=write` renews the files."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from edge_agent.adapters.documents.pages import Pages
+from edge_agent.adapters.documents.weasy import default_templates
+from edge_agent.adapters.images.folder import FolderImages
+from edge_agent.adapters.store.database import Database, sqlite_url
+from edge_agent.config.plant import RetentionSection
+from edge_agent.contract.envelope import Sender
+from edge_agent.domain.faults import ConfigError, Transient
+from edge_agent.domain.work_order import OrderState, WorkOrder
+from edge_agent.ports import PrintJob
+from edge_agent.responding.documents.house import note_house, noted_house
+from edge_agent.responding.documents.letterhead import Letterhead
+from edge_agent.responding.documents.printing import REQUESTS, DocumentMaker, request_shift_report
+from edge_agent.responding.documents.sheet import work_order_sheet
+from edge_agent.responding.documents.shift import shift_report
+from tests.fakes.clock import FakeClock
+from tests.fakes.line_history import LineHistory, write_history
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "documents"
+NOW = datetime(2026, 11, 20, 10, 59, 20, tzinfo=UTC)
+LETTERHEAD = Letterhead(
+    plant="acme / nord / pcb / L2",
+    agent="box-1",
+    software="edge-agent 0.1.0",
+    timezone=timezone(timedelta(hours=1)),
+    labels={"open": "open circuit"},
+)
+SENDER = Sender(agent="box-1", topic_root="acme/nord", uri_base="http://box-1:8080", software_version="0.1.0")
+
+
+class Line:
+    """A store with a morning's history, and what a document needs."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.clock = FakeClock(NOW)
+        self.store = Database(sqlite_url(state), clock=self.clock)
+        self.store.migrate()
+        self.images = FolderImages(state / "images", RetentionSection(), clock=self.clock)
+        self.history: LineHistory = write_history(self.store, self.images, self.clock, photos=6)
+
+    def sheet(self, order: WorkOrder | None = None) -> PrintJob:
+        with self.store.reader() as uow:
+            return work_order_sheet(uow, self.images, order or self.history.order, self.history.catalogue, LETTERHEAD)
+
+    def shift(self) -> PrintJob:
+        with self.store.reader() as uow:
+            return shift_report(uow, self.images, self.history.start, self.history.end, LETTERHEAD)
+
+    def maker(self, printer: "PaperTray") -> DocumentMaker:
+        return DocumentMaker(
+            store=self.store,
+            clock=self.clock,
+            printer=printer,
+            images=self.images,
+            folder=self.state / "documents",
+            sender=SENDER,
+            catalogue=self.history.catalogue,
+            letterhead=LETTERHEAD,
+        )
+
+
+class PaperTray:
+    """Implements ``ports.DocumentPrinter``: prints the names of its jobs; out of paper when told."""
+
+    def __init__(self) -> None:
+        self.jobs: list[PrintJob] = []
+        self.jammed = False
+        self.closed = False
+
+    def print(self, job: PrintJob, target: Path, timeout_s: float) -> None:
+        if self.jammed:
+            raise Transient("paper jam")
+        self.jobs.append(job)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(job.template.encode())
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    """Read only: tests that write make their own."""
+    made = Line(tmp_path_factory.mktemp("state"))
+    yield made
+    made.store.close()
+
+
+@pytest.fixture
+def own_line(tmp_path: Path) -> Iterator[Line]:
+    made = Line(tmp_path)
+    yield made
+    made.store.close()
+
+
+def html(job: PrintJob) -> str:
+    return Pages(default_templates()).html(job.template, job.data)
+
+
+@pytest.mark.parametrize("name", ["work-order", "shift"])
+def test_page_matches_its_golden_file(name: str, line: Line) -> None:
+    job = line.sheet() if name == "work-order" else line.shift()
+    page = html(job).replace(line.state.resolve().as_uri(), "state:")
+    file = GOLDEN / f"{name}.html"
+    if os.environ.get("EDGE_AGENT_GOLDEN") == "write":
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(page, encoding="utf-8")
+    assert page == file.read_text(encoding="utf-8")
+
+
+def test_sheet_has_every_block_a_technician_needs(line: Line) -> None:
+    page = html(line.sheet())
+    order = line.history.order
+    for block in (
+        order.number,
+        order.equipment,
+        order.problem,
+        "due 2026-11-20 13:59",
+        "What was seen",
+        "It could also be something that is not listed",
+        "Check first",
+        "LOCK OUT / TAG OUT",
+        "NOZ-8004",
+        "Set aside",
+        "Nozzle 2-4 clogged",
+        "Was the first suspect right?",
+        "inner-layer-a v3",
+        "board 1.0.0",
+        "Note by a language model that is not qualified",
+        str(order.order_id),
+    ):
+        assert block in page, block
+    assert page.count("<image") == 2 * 3 + 1, "three photos, their good parts, and the map"
+    assert all(part_id in page for part_id in order.containment.part_ids)
+
+
+def test_sheet_cites_only_evidence_that_exists_or_says_so(line: Line) -> None:
+    suspect = replace(line.history.order.suspects[0], speaks_for=("E1", "E99"))
+    shown = line.sheet(replace(line.history.order, suspects=(suspect,))).data["suspects"][0]["speaks_for"]
+    assert shown[0]["text"].startswith("19 of 22")
+    assert shown[1] == {"id": "E99", "text": ""}
+
+
+def test_the_record_is_attached(line: Line) -> None:
+    ((name, body),) = line.sheet().attachments.items()
+    record = json.loads(body)
+    assert name == "WO-0007-r2.json"
+    assert record["order"]["order_id"] == str(line.history.order.order_id)
+    assert [fact["evidence_id"] for fact in record["analysis"]["evidence"]] == ["E1", "E2", "E3", "E4", "E5", "E6"]
+
+
+def test_a_sheet_without_incident_analysis_and_photos_is_still_a_sheet(line: Line) -> None:
+    strange = line.clock.new_id()
+    bare = replace(
+        line.history.order,
+        incident_id=strange,
+        analysis_id=strange,
+        inspection_ids=(),
+        images=(),
+        suspects=(),
+        checks=(),
+        note="",
+        text="",
+    )
+    page = html(line.sheet(bare))
+    assert "No photo is kept" in page
+    assert "points to no cause of the catalogue" in page
+
+
+def test_hostile_text_stays_text(line: Line) -> None:
+    nasty = "<script>alert(1)</script><img src='file:///etc/passwd'>{{ 7 * 7 }}"
+    order = replace(line.history.order, problem=nasty, note=nasty, text=nasty, equipment=nasty, number=nasty)
+    page = html(line.sheet(order))
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "{{ 7 * 7 }}" in page
+
+
+def test_coded_causes_lead_with_the_ranked_and_repeat(line: Line) -> None:
+    first, again = line.sheet().data["causes"], line.sheet().data["causes"]
+    assert first == again
+    assert [cause["id"] for cause in first[:3]] == ["B05", "A07", "B02"]
+    assert len({cause["id"] for cause in first}) == 8
+
+
+def test_photos_that_are_gone_are_left_out(own_line: Line) -> None:
+    for file in (own_line.state / "images").rglob("*.jpg"):
+        file.unlink()
+    job = own_line.sheet()
+    assert job.data["photos"] == []
+    assert job.data["files"] == []
+    assert "No photo is kept" in html(job)
+
+
+def test_shift_report_counts_what_the_store_has(line: Line) -> None:
+    job = line.shift()
+    record = json.loads(job.attachments["shift.json"])
+    assert record["parts"] == len(line.history.inspections) == 360
+    figures = {figure["label"]: figure["value"] for figure in job.data["figures"]}
+    assert figures["First pass yield"] == f"{record['first_pass_yield'] * 100:.1f}"
+    assert int(figures["Held for a person"]) == len(job.data["held"]) == 9
+
+
+def test_shift_report_of_nothing(line: Line) -> None:
+    with line.store.reader() as uow:
+        page = html(shift_report(uow, line.images, NOW + timedelta(days=9), NOW + timedelta(days=10), LETTERHEAD))
+    assert "Every part was judged" in page
+    assert "No incident in this period" in page
+
+
+def test_a_broken_template_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "x.html").write_text("{{ missing }}")
+    with pytest.raises(ConfigError, match="missing"):
+        Pages(tmp_path).html("x.html", {})
+    with pytest.raises(ConfigError, match=r"y\.html"):
+        Pages(tmp_path).html("y.html", {})
+
+
+def test_the_house_is_read_back_as_it_was_noted(own_line: Line) -> None:
+    with own_line.store.unit() as uow:
+        assert noted_house(uow)[1].causes == ()
+        note_house(uow, replace(LETTERHEAD, timezone=UTC), own_line.history.catalogue)
+        letterhead, catalogue = noted_house(uow)
+    assert letterhead == replace(LETTERHEAD, timezone=letterhead.timezone)
+    assert [cause.name for cause in catalogue.causes] == [cause.name for cause in own_line.history.catalogue.causes]
+
+
+# --- the worker -----------------------------------------------------------------------------------------------------
+
+
+def drain(maker: DocumentMaker) -> int:
+    """Steps until there is nothing to do; how many did something."""
+    done = 0
+    while maker.step():
+        done += 1
+        assert done < 20
+    return done
+
+
+def test_prints_the_newest_revision_once_with_its_message(own_line: Line) -> None:
+    printer = PaperTray()
+    maker = own_line.maker(printer)
+    maker.setup()
+    assert drain(maker) == 1
+    with own_line.store.reader() as uow:
+        (document,) = uow.documents.list()
+        (row,) = uow.outbox.rows()
+    assert (document.kind, document.revision) == ("work-order", 2)
+    assert document.path == "work-order/WO-0007-r2.pdf"
+    assert document.subject_id == own_line.history.order.order_id
+    assert document.sha256.encode() in row.message.body
+    assert b"http://box-1:8080/documents/work-order/WO-0007-r2.pdf" in row.message.body
+    maker.teardown()
+    assert printer.closed
+
+
+def test_a_restart_prints_nothing_twice_and_a_revision_again(own_line: Line) -> None:
+    drain(own_line.maker(PaperTray()))
+    printer = PaperTray()
+    maker = own_line.maker(printer)
+    assert drain(maker) == 0
+    with own_line.store.unit() as uow:
+        for revision in (3, 4, 5):
+            uow.orders.save(replace(own_line.history.order, revision=revision, state=OrderState.ISSUED))
+        uow.commit()
+    assert drain(maker) == 1
+    with own_line.store.reader() as uow:
+        assert [document.revision for document in uow.documents.list()] == [5, 2]
+
+
+def test_a_change_of_state_alone_prints_nothing(own_line: Line) -> None:
+    maker = own_line.maker(PaperTray())
+    drain(maker)
+    with own_line.store.unit() as uow:
+        uow.orders.save(own_line.history.order.moved(OrderState.STARTED, at=own_line.clock.now()))
+        uow.commit()
+    assert drain(maker) == 0
+
+
+def test_a_failing_printer_leaves_no_row_and_is_asked_again(own_line: Line) -> None:
+    printer = PaperTray()
+    printer.jammed = True
+    maker = own_line.maker(printer)
+    with pytest.raises(Transient, match="jam"):
+        maker.step()
+    with own_line.store.reader() as uow:
+        assert uow.documents.list() == []
+        assert uow.outbox.rows() == []
+    printer.jammed = False
+    assert drain(maker) == 1
+
+
+def test_an_order_that_cannot_be_printed_does_not_block_reports(own_line: Line) -> None:
+    printer = PaperTray()
+    printer.jammed = True
+    maker = own_line.maker(printer)
+    for _ in range(3):
+        with pytest.raises(Transient):
+            maker.step()
+    assert not maker.step(), "it rests now"
+    printer.jammed = False
+    with own_line.store.unit() as uow:
+        request_shift_report(uow, own_line.history.start, own_line.history.end)
+        uow.commit()
+    assert drain(maker) == 1
+    assert [job.template for job in printer.jobs] == ["shift.html"]
+    own_line.clock.advance(minutes=11)
+    assert drain(maker) == 1
+
+
+def test_a_requested_report_is_printed_once_and_settled(own_line: Line) -> None:
+    maker = own_line.maker(PaperTray())
+    drain(maker)
+    with own_line.store.unit() as uow:
+        for _ in range(2):
+            request_shift_report(uow, own_line.history.start, own_line.history.end)
+        uow.commit()
+    assert drain(maker) == 1
+    with own_line.store.reader() as uow:
+        assert uow.facts.get(REQUESTS) == []
+        (document,) = uow.documents.list(kind="shift")
+    assert document.period_from == own_line.history.start
+    assert (own_line.state / "documents" / document.path).is_file()
+
+
+def test_requests_are_bounded(own_line: Line) -> None:
+    with own_line.store.unit() as uow:
+        for hours in range(150):
+            request_shift_report(uow, NOW + timedelta(hours=hours), NOW + timedelta(hours=hours + 1))
+        asked = uow.facts.get(REQUESTS)
+    assert len(asked) == 100
+    assert asked[-1][0] == (NOW + timedelta(hours=149)).isoformat()
