@@ -66,6 +66,24 @@ def load(path: Path) -> Configuration:
     return _Loader(file.resolve()).run()
 
 
+def load_recipe(path: Path) -> Recipe:
+    """One recipe file by itself (`edge-agent inspect`); its paths start at the folder that holds plant.yaml, if any.
+
+    Raises:
+        InvalidConfiguration: with all problems found.
+    """
+    file = path.resolve()
+    try:
+        located = read(file)
+        parsed = RecipeFile.model_validate(located.data)
+    except UnreadableFile as error:
+        raise InvalidConfiguration([error.problem]) from error
+    except ValidationError as error:
+        raise InvalidConfiguration(list(_explain(located, error))) from error
+    folder = next((parent for parent in file.parents if (parent / "plant.yaml").is_file()), file.parent)
+    return as_recipe(parsed, sha256=hashlib.sha256(located.raw).hexdigest(), folder=folder)
+
+
 class _Loader:
     def __init__(self, file: Path) -> None:
         self.file = file
