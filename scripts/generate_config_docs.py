@@ -23,11 +23,12 @@ from edge_agent.config.stations import StationConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES: dict[str, type[BaseModel]] = {"plant": PlantFile, "station": StationConfig, "recipe": RecipeFile}
-HEAD = """# Configuration keys
-
-Made by `scripts/generate_config_docs.py` from `edge_agent/config/`; do not edit. `edge-agent check FOLDER` finds all errors at once and names file, line and key.
-An unknown key is an error. Relative paths start at the folder of `plant.yaml`.
-"""
+HEAD = (
+    "# Configuration keys\n\n"
+    "Made by `scripts/generate_config_docs.py` from `edge_agent/config/`; do not edit. `edge-agent check FOLDER` finds "
+    "all errors at once and names file, line and key. An unknown key is an error. Relative paths start at the folder of "
+    "`plant.yaml`.\n"
+)
 
 
 def sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
