@@ -160,7 +160,11 @@ class ImageStore(Protocol):
     """Images on disk, for people. Paths are relative and content-hashed."""
 
     def put(self, pixels: Pixels, *, inspection_id: UUID, role: str, at: datetime) -> ImageRef:
-        """Encode (JPEG) and write durably under a temporary name first. Raises Transient (disk full)."""
+        """Encode (JPEG) and write durably under a temporary name first. Raises Transient (disk full).
+
+        ``role`` may end in ``.ok`` (``frame.ok``) for an OK part: `prune` then removes it first. The reference's role
+        is without it.
+        """
         ...
 
     def path(self, ref: ImageRef) -> Path:
@@ -206,6 +210,16 @@ class Inspections(Protocol):
         """Number by evaluation."""
         ...
 
+    def count_defects(
+        self, start: datetime | None = None, end: datetime | None = None, *, station_id: str | None = None
+    ) -> Mapping[str, int]:
+        """Number of defects by class in inspections that ended in [start, end), most frequent first (Pareto)."""
+        ...
+
+    def prune(self, before: datetime) -> int:
+        """Delete inspections that ended before this, a bounded batch: commit and call again until it returns 0."""
+        ...
+
 
 class PlantRecords(Protocol):
     """Telemetry ring and plant events."""
@@ -231,7 +245,7 @@ class PlantRecords(Protocol):
         ...
 
     def prune(self, before: datetime) -> int:
-        """Delete older samples; the number deleted."""
+        """Delete older samples, a bounded batch: commit and call again until it returns 0."""
         ...
 
 
@@ -360,7 +374,7 @@ class Outbox(Protocol):
         ...
 
     def prune(self, before: datetime) -> int:
-        """Delete confirmed and expired rows older than this; how many."""
+        """Delete confirmed and expired rows older than this, a bounded batch: commit and call again until 0."""
         ...
 
 
@@ -376,6 +390,13 @@ class Inbox(Protocol):
         ...
 
     def mark_processed(self, row: int, *, outcome: str) -> None: ...
+
+    def prune(self, before: datetime) -> int:
+        """Delete processed messages received before this, a bounded batch: commit and call again until it returns 0.
+
+        A duplicate of a deleted one is taken for new: keep them for longer than the broker keeps the session.
+        """
+        ...
 
 
 class Documents(Protocol):
