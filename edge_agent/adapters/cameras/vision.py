@@ -161,6 +161,7 @@ class VisionCamera:
         self._timeouts = 0
         self._kept: Block | None = None
         self._failure = ""
+        self._flooded = 0
         self._quiet_since_ns = self._clock.monotonic_ns()
 
     def _require_open(self) -> None:
@@ -238,10 +239,17 @@ class VisionCamera:
             self._announcements += 1
             if block is not None:
                 self._announced.append((self._announcements, block))
-            while len(self._announced) > _ANNOUNCED:
-                number, _ = self._announced.popleft()
-                log.warning("frame dropped, its shot was never asked for", camera=self._camera_id, number=number)
+            if len(self._announced) > _ANNOUNCED:
+                self._announced.popleft()
+                self._count_flood()
             return self._announcements
+
+    def _count_flood(self) -> None:
+        if self._flooded == 0:
+            log.warning(
+                "the camera delivers faster than parts are inspected; frames are dropped", camera=self._camera_id
+            )
+        self._flooded += 1
 
     def _probe_when_quiet(self) -> None:
         """No part may mean no frame for hours; ask now and then whether the camera is still there."""
@@ -253,8 +261,9 @@ class VisionCamera:
     def _fetch_announced(self, shot: Shot) -> Block:
         with self._lock:
             self._require_open()
-            while self._announced:
+            wanted = shot.sequence or 0
+            while self._announced and self._announced[0][0] <= wanted:
                 number, block = self._announced.popleft()
-                if number == shot.sequence:
+                if number == wanted:
                     return block
             raise PartFault("camera.frame_lost", f"camera {self._camera_id}: frame {shot.sequence} was dropped")
