@@ -16,26 +16,33 @@ _SHOWN_PX = 140.0
 _VIEW_LEAST_PX = 160.0
 
 
+Address = Callable[[ImageRef, Path], str]
+"""Makes the address under which a document finds a stored image."""
+
+
+def file_address(_: ImageRef, path: Path) -> str:
+    """For a printer on this box."""
+    return path.resolve().as_uri()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A stored image that is still there."""
+    """A stored image that is still there, and the address to show it by."""
 
     path: Path
     size_wh: tuple[int, int]
-
-    @property
-    def href(self) -> str:
-        """Its address for a printer."""
-        return self.path.resolve().as_uri()
+    href: str
 
 
-def find_picture(inspection: Inspection, role: str, images: ImageStore) -> Picture | None:
+def find_picture(
+    inspection: Inspection, role: str, images: ImageStore, address: Address = file_address
+) -> Picture | None:
     """The image of this role, or None when none was kept or retention has removed it."""
     ref = next((image for image in inspection.images if image.role == role), None)
-    return None if ref is None else picture_of(ref, images)
+    return None if ref is None else picture_of(ref, images, address)
 
 
-def picture_of(ref: ImageRef, images: ImageStore) -> Picture | None:
+def picture_of(ref: ImageRef, images: ImageStore, address: Address = file_address) -> Picture | None:
     """The image, or None when it is gone or unreadable."""
     path = images.path(ref)
     try:
@@ -43,7 +50,7 @@ def picture_of(ref: ImageRef, images: ImageStore) -> Picture | None:
             size_wh = picture_size_wh(file.read(_HEAD_BYTES))
     except OSError:
         return None
-    return Picture(path=path, size_wh=size_wh) if size_wh else None
+    return Picture(path=path, size_wh=size_wh, href=address(ref, path)) if size_wh else None
 
 
 def main_defect(inspection: Inspection, code: str | None = None) -> Defect | None:
@@ -70,7 +77,12 @@ def to_golden(box: BoxXyxy, inspection: Inspection) -> BoxXyxy:
 
 
 def photo_pair(
-    inspection: Inspection, images: ImageStore, *, code: str | None, label: Callable[[str], str]
+    inspection: Inspection,
+    images: ImageStore,
+    *,
+    code: str | None,
+    label: Callable[[str], str],
+    address: Address = file_address,
 ) -> tuple[dict[str, str], list[str]] | None:
     """The surest defect and the same place on the good part, as data for a template and the files it needs.
 
@@ -79,8 +91,9 @@ def photo_pair(
         images: where its pictures are.
         code: the class to show, where the part has it.
         label: a class as people read it.
+        address: of a picture, for the reader of the document.
     """
-    defect, frame = main_defect(inspection, code), find_picture(inspection, "frame", images)
+    defect, frame = main_defect(inspection, code), find_picture(inspection, "frame", images, address)
     if defect is None or frame is None:
         return None
     view = view_around(defect.xyxy_px, frame.size_wh)
@@ -89,13 +102,14 @@ def photo_pair(
     pair = {
         "part_id": part,
         "label": f"{name} {defect.score:.2f}",
+        "inspection_id": str(inspection.inspection_id),
         "defect_svg": photo(
             frame.href, frame.size_wh, [box], title=f"{name} on {part}", view_xyxy_px=view, shown_px=_SHOWN_PX
         ),
         "golden_svg": "",
     }
     files = [str(frame.path.resolve())]
-    if golden := find_picture(inspection, "golden", images):
+    if golden := find_picture(inspection, "golden", images, address):
         place = PhotoBox(xyxy_px=to_golden(defect.xyxy_px, inspection), doubt=True)
         view = to_golden(view, inspection)
         pair["golden_svg"] = photo(
@@ -111,7 +125,13 @@ def photo_pair(
 
 
 def photo_pairs(
-    inspections: Iterable[Inspection], images: ImageStore, *, code: str | None, label: Callable[[str], str], most: int
+    inspections: Iterable[Inspection],
+    images: ImageStore,
+    *,
+    code: str | None,
+    label: Callable[[str], str],
+    most: int,
+    address: Address = file_address,
 ) -> tuple[list[dict[str, str]], list[str]]:
     """The pairs of the first ``most`` inspections that still have a picture, and all files they need."""
     pairs: list[dict[str, str]] = []
@@ -119,7 +139,7 @@ def photo_pairs(
     for inspection in inspections:
         if len(pairs) == most:
             break
-        if made := photo_pair(inspection, images, code=code, label=label):
+        if made := photo_pair(inspection, images, code=code, label=label, address=address):
             pairs.append(made[0])
             files.extend(made[1])
     return pairs, sorted(set(files))

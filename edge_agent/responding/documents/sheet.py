@@ -19,7 +19,14 @@ from edge_agent.domain.verdict import ConfirmedCase
 from edge_agent.domain.work_order import Suspect, WorkOrder
 from edge_agent.ports import ImageStore, PrintJob, UnitOfWork
 from edge_agent.responding.documents.letterhead import Letterhead
-from edge_agent.responding.documents.pictures import find_picture, photo_pairs, surest_first, to_golden
+from edge_agent.responding.documents.pictures import (
+    Address,
+    file_address,
+    find_picture,
+    photo_pairs,
+    surest_first,
+    to_golden,
+)
 
 PRIORITY_WORDS: Mapping[int, str] = {1: "now", 2: "this shift", 3: "planned", 4: "log only"}
 _PHOTOS = 3
@@ -36,7 +43,7 @@ _CASES_SHOWN = 3
 def work_order_sheet(
     uow: UnitOfWork, images: ImageStore, order: WorkOrder, catalogue: Catalogue, letterhead: Letterhead
 ) -> PrintJob:
-    """Everything on the sheet of one revision of an order.
+    """The sheet of one revision of an order, with the record it shows as an attachment.
 
     Args:
         uow: a reading unit of work.
@@ -45,13 +52,36 @@ def work_order_sheet(
         catalogue: for the coded causes of the close-out form and the names of past causes.
         letterhead: who prints, and in which time zone.
     """
+    record = {
+        "order": order,
+        "incident": uow.incidents.get(order.incident_id),
+        "analysis": uow.analyses.get(order.analysis_id),
+    }
+    return PrintJob(
+        template="work-order.html",
+        data=order_data(uow, images, order, catalogue, letterhead),
+        attachments={f"{order.number}-r{order.revision}.json": as_json(record)},
+    )
+
+
+def order_data(
+    uow: UnitOfWork,
+    images: ImageStore,
+    order: WorkOrder,
+    catalogue: Catalogue,
+    letterhead: Letterhead,
+    address: Address = file_address,
+) -> dict[str, Any]:
+    """Everything that is said of an order, for paper and for the page; ``address`` makes pictures findable there."""
     incident, analysis = uow.incidents.get(order.incident_id), uow.analyses.get(order.analysis_id)
     code = incident.code if incident else ""
     seen = _inspections(uow, order, incident)
-    pairs, files = photo_pairs(surest_first(seen), images, code=code, label=letterhead.label, most=_PHOTOS)
+    pairs, files = photo_pairs(
+        surest_first(seen), images, code=code, label=letterhead.label, most=_PHOTOS, address=address
+    )
     facts = {fact.evidence_id: fact for fact in analysis.evidence} if analysis else {}
-    map_svg, map_file = _map(seen, images, letterhead, code)
-    data: dict[str, Any] = {
+    map_svg, map_file = _map(seen, images, letterhead, code, address)
+    return {
         "letterhead": letterhead.shown(order.updated_at),
         "order": _head(order, letterhead),
         "photos": pairs,
@@ -66,10 +96,6 @@ def work_order_sheet(
         "trace": _trace(order, analysis, seen, catalogue, letterhead),
         "files": sorted({*files, *([map_file] if map_file else [])}),
     }
-    record = {"order": order, "incident": incident, "analysis": analysis}
-    return PrintJob(
-        template="work-order.html", data=data, attachments={f"{order.number}-r{order.revision}.json": as_json(record)}
-    )
 
 
 def as_json(value: Mapping[str, Any]) -> bytes:
@@ -196,10 +222,12 @@ def _coded_causes(order: WorkOrder, analysis: Analysis | None, catalogue: Catalo
     return [{"id": cause.cause_id, "name": cause.name} for cause in chosen]
 
 
-def _map(seen: Sequence[Inspection], images: ImageStore, letterhead: Letterhead, code: str) -> tuple[str, str | None]:
+def _map(
+    seen: Sequence[Inspection], images: ImageStore, letterhead: Letterhead, code: str, address: Address
+) -> tuple[str, str | None]:
     """The defects of the class on all parts of the order, over the golden image; and the file it needs."""
-    golden = next((found for part in seen if (found := find_picture(part, "golden", images))), None)
-    frame = golden or next((found for part in seen if (found := find_picture(part, "frame", images))), None)
+    golden = next((found for part in seen if (found := find_picture(part, "golden", images, address))), None)
+    frame = golden or next((found for part in seen if (found := find_picture(part, "frame", images, address))), None)
     marks = [
         Mark(
             x_px=(box[0] + box[2]) / 2,
