@@ -163,7 +163,8 @@ def _register(grey: Grey, reference: Reference) -> tuple[tuple[float, float], fl
     well and the better match wins.
     """
     small, _ = _shrink(grey)
-    (dx, dy), _response = cv2.phaseCorrelate(reference.small, small, reference.window)
+    # OpenCV 5 multiplies the window into its arguments, in place: without copies the reference fades shot by shot.
+    (dx, dy), _response = cv2.phaseCorrelate(reference.small.copy(), small.copy(), reference.window)
     moved = _correlation(small, reference.small, dx, dy)
     unmoved = _correlation(small, reference.small, 0.0, 0.0)
     if unmoved >= moved:

@@ -73,3 +73,13 @@ def test_sixteen_bit_and_colour_measure_the_same() -> None:
 def test_a_huge_image_is_refused() -> None:
     limits = ImageLimits(max_megapixels=0.1)
     assert codes(GOLDEN, limits) == ["image.too_large"]
+
+
+def test_measuring_changes_neither_the_image_nor_the_reference() -> None:
+    golden = np.kron(
+        np.random.default_rng(3).integers(0, 2, (40, 40), dtype=np.uint8) * 200, np.ones((16, 16), np.uint8)
+    )
+    reference, small = Reference.of(golden), Reference.of(golden).small.copy()
+    qualities = [gate(np.roll(golden, 3, axis=1), reference, ImageLimits()) for _ in range(3)]
+    assert qualities[0] == qualities[1] == qualities[2]
+    assert np.array_equal(reference.small, small)
