@@ -123,8 +123,7 @@ class Answering:
                 self._report(Condition.DEGRADED, f"actuator: {error}")
 
     def _report(self, condition: Condition, detail: str) -> None:
-        if self._health.report(f"recording:{self.station_id}", condition, detail, at=self._clock.now()):
-            log.warning("recording changed", station=self.station_id, condition=condition, detail=detail)
+        self._health.report(f"recording:{self.station_id}", condition, detail, at=self._clock.now())
 
     def _count(self, inspection: Inspection) -> None:
         station = self.station_id
@@ -236,8 +235,7 @@ class TriggerWorker:
             self._answering.beat()
 
     def _report(self, condition: Condition, detail: str) -> None:
-        if self._health.report(f"trigger:{self._answering.station_id}", condition, detail, at=self._clock.now()):
-            log.warning("trigger changed", station=self._answering.station_id, condition=condition, detail=detail)
+        self._health.report(f"trigger:{self._answering.station_id}", condition, detail, at=self._clock.now())
 
 
 def _overruns(source: TriggerSource) -> list[Shot]:
@@ -324,5 +322,4 @@ class InspectionWorker:
         self._report(Condition.DOWN, detail)
 
     def _report(self, condition: Condition, detail: str) -> None:
-        if self._health.report(f"camera:{self._station_id}", condition, detail, at=self._clock.now()):
-            log.warning("camera changed", station=self._station_id, condition=condition, detail=detail)
+        self._health.report(f"camera:{self._station_id}", condition, detail, at=self._clock.now())

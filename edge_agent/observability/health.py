@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+import structlog
+
 from edge_agent.observability.metrics import COMPONENT_UP
+
+log = structlog.get_logger(__name__)
 
 
 class Condition(StrEnum):
@@ -35,7 +39,7 @@ class Health:
         self._board: dict[str, ComponentHealth] = {}
 
     def report(self, component: str, condition: Condition, detail: str = "", *, at: datetime) -> bool:
-        """Note a condition; True when it changed (the caller logs once, not every time)."""
+        """Note a condition; True when it changed. Logged once when a thing goes away, once when it returns."""
         with self._lock:
             known = self._board.get(component)
             changed = known is None or known.condition is not condition
@@ -44,6 +48,9 @@ class Health:
                 component=component, condition=condition, detail=detail, since=since
             )
         COMPONENT_UP.labels(component=component).set(1 if condition is Condition.OK else 0)
+        if changed:
+            say = log.info if condition in (Condition.OK, Condition.STARTING) else log.warning
+            say("condition changed", component=component, condition=condition.value, detail=detail)
         return changed
 
     def board(self) -> list[ComponentHealth]:

@@ -46,3 +46,10 @@ def configure(*, level: str = "info", style: Format = "auto", stream: TextIO | N
     root.setLevel(level.upper())
     for noisy in ("apscheduler", "uvicorn.access", "weasyprint", "fontTools", "pymodbus", "alembic", "libav"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def as_format(word: str) -> Format:
+    """The log style of a command line's word. Raises ValueError."""
+    if word in ("auto", "json", "console"):
+        return word
+    raise ValueError(f"log style {word!r}: expected auto, json or console")

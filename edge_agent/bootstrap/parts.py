@@ -1,4 +1,4 @@
-"""The one composition root: configuration -> parts -> workers. Every part can be passed in (tests, demo)."""
+"""Configuration -> parts, wired and not yet running. Every part can be passed in (tests, demo)."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from edge_agent.config import Configuration
 from edge_agent.config.catalogue import load_catalogue, load_priority_table
 from edge_agent.config.load import Station
 from edge_agent.config.plant import AnalystOptions, MqttSection, PlantFile
-from edge_agent.contract import outbound
+from edge_agent.contract import outbound, payloads
 from edge_agent.contract.envelope import Sender
 from edge_agent.contract.topics import topic_root
 from edge_agent.domain.cause import Catalogue
@@ -184,7 +184,7 @@ def build(configuration: Configuration, *, clock: Clock | None = None, link: Pla
 
 def models_folder(plant: PlantFile) -> Path:
     """The configured models folder, or the product's own."""
-    return plant.models_dir or Path(__file__).resolve().parent.parent / "models"
+    return plant.models_dir or Path(__file__).resolve().parents[2] / "models"
 
 
 def goldens() -> Goldens:
@@ -238,9 +238,7 @@ def _station(
         trigger=trigger,
         channel=Channel(config.queue, when_full="refuse" if config.mode == "triggered" else "drop"),
         inspector=inspector,
-        answering=Answering(
-            station_id=config.id, recorder=recorder, actuators=actuators, health=health, clock=clock
-        ),
+        answering=Answering(station_id=config.id, recorder=recorder, actuators=actuators, health=health, clock=clock),
         detectors=detectors,
     )
 
@@ -277,9 +275,19 @@ def _link(configuration: Configuration, sender: Sender, store: Store, clock: Clo
     from edge_agent.adapters.link.mqtt import MqttLink
 
     plant = configuration.plant
+    session_id = str(clock.new_id())
+    recipes = sorted(f"{r.ref.recipe_id}/{r.ref.version}" for s in configuration.stations for r in s.recipes.values())
 
     def state_body(online: bool) -> bytes:
-        return outbound.state(sender=sender, clock=clock, online=online)
+        state = payloads.State(
+            online=online,
+            session_id=session_id,
+            boot_id=_boot_id(),
+            version=sender.software_version,
+            recipes=recipes,
+            mode="running" if online else None,
+        )
+        return outbound.state(state, sender=sender, clock=clock)
 
     return MqttLink(
         plant.mqtt,
@@ -290,6 +298,14 @@ def _link(configuration: Configuration, sender: Sender, store: Store, clock: Clo
         state_body=state_body,
         password=mqtt_password(configuration, plant.mqtt),
     )
+
+
+def _boot_id() -> str | None:
+    """The kernel's id of this boot: tells a restart of the agent from one of the box."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return None
 
 
 def mqtt_password(configuration: Configuration, mqtt: MqttSection) -> str | None:
@@ -335,7 +351,7 @@ def _analyst(configuration: Configuration, folders: Folders, clock: Clock) -> An
 def _printer(configuration: Configuration, clock: Clock) -> DocumentPrinter:
     from edge_agent.adapters.documents.weasy import WeasyPrinter
 
-    own = Path(__file__).resolve().parent.parent / "reports" / "templates"
+    own = Path(__file__).resolve().parents[2] / "reports" / "templates"
     chosen = configuration.plant.reports.templates
     return WeasyPrinter(configuration.resolve(chosen) if chosen else own, clock=clock)
 

@@ -1,0 +1,221 @@
+"""Parts -> the table of workers and the table of timed jobs."""
+
+import threading
+from datetime import datetime, timedelta
+from functools import partial
+from zoneinfo import ZoneInfo
+
+from edge_agent import __version__
+from edge_agent.adapters.link.inbox import InboxHandlers
+from edge_agent.bootstrap.housekeeping import Housekeeping
+from edge_agent.bootstrap.parts import Parts, StationParts
+from edge_agent.contract import topics
+from edge_agent.inspecting.station import InspectionWorker, TriggerWorker
+from edge_agent.learning.learner import Learner
+from edge_agent.ports import PlantLink, Worker, WorkerSpec
+from edge_agent.responding.documents.letterhead import Letterhead
+from edge_agent.responding.documents.printing import DocumentMaker, request_shift_report
+from edge_agent.responding.narrate import Narrator
+from edge_agent.responding.order import add_narrative
+from edge_agent.responding.plant_records import PlantRecordsIntake, SignalSource
+from edge_agent.responding.responder import Responder
+from edge_agent.responding.settings import settings_of
+from edge_agent.schedule import Job, Schedule, daily_at, every
+from edge_agent.workers import (
+    FIRST_TRIGGERS,
+    LINK_LAST,
+    THEN_INSPECTION,
+    THEN_PAGES,
+    THEN_RESPONDING,
+    LinkWorker,
+    Loop,
+    row,
+)
+
+
+def table(parts: Parts) -> list[WorkerSpec]:
+    """Every worker of the agent; subscriptions are made here, before the link starts."""
+    intake = subscribe(parts, parts.link)
+    stations = [spec for station in parts.stations for spec in _station_rows(parts, station)]
+    plant = parts.configuration.plant
+    rows = [
+        *stations,
+        row("respond", lambda: responder(parts), silence_s=60),
+        row("learn", lambda: Loop(work=learner(parts).step), silence_s=60),
+        row("plant records", lambda: Loop(work=intake.flush), silence_s=30),
+        row("documents", lambda: document_maker(parts), silence_s=3 * plant.reports.deadline_s + 30),
+        row("schedule", lambda: Schedule(jobs(parts), threading.Event().wait), silence_s=30),
+        row("link", lambda: LinkWorker(parts.link, parts.health, parts.clock), silence_s=60, stop=LINK_LAST),
+    ]
+    if parts.analyst is not None and plant.analyst.kind != "none":
+        silence_s = 3 * plant.analyst.deadline_s + 120
+        rows.append(row("write", lambda: narrator(parts), silence_s=silence_s, stop=THEN_RESPONDING))
+    if plant.web.enabled:
+        rows.append(row("web", lambda: _web(parts), silence_s=30, stop=THEN_PAGES))
+    return rows
+
+
+def _station_rows(parts: Parts, station: StationParts) -> list[WorkerSpec]:
+    config = station.station.config
+    waiting = max(60.0, 3 * config.cycle_ms / 1_000)
+
+    def trigger() -> Worker:
+        return TriggerWorker(
+            source=station.trigger,
+            channel=station.channel,
+            inspector=station.inspector,
+            answering=station.answering,
+            health=parts.health,
+            clock=parts.clock,
+        )
+
+    def inspection() -> Worker:
+        return InspectionWorker(
+            station_id=config.id,
+            camera=station.camera,
+            channel=station.channel,
+            inspector=station.inspector,
+            answering=station.answering,
+            health=parts.health,
+            clock=parts.clock,
+        )
+
+    return [
+        row(f"trigger {config.id}", trigger, silence_s=30, stop=FIRST_TRIGGERS),
+        row(f"inspect {config.id}", inspection, silence_s=waiting, stop=THEN_INSPECTION, needed=True),
+    ]
+
+
+def responder(parts: Parts) -> Responder:
+    """From defects to incidents, analyses and orders."""
+    return Responder(
+        store=parts.store,
+        clock=parts.clock,
+        catalogue=parts.catalogue,
+        priority_table=parts.priority_table,
+        settings=settings_of(parts.configuration),
+        sender=parts.sender,
+    )
+
+
+def learner(parts: Parts) -> Learner:
+    """From the plant's answers to confirmed cases."""
+    return Learner(
+        store=parts.store,
+        clock=parts.clock,
+        catalogue=parts.catalogue,
+        settings=settings_of(parts.configuration),
+        sender=parts.sender,
+    )
+
+
+def narrator(parts: Parts) -> Narrator:
+    """The language model's notes."""
+    analyst = parts.configuration.plant.analyst
+    assert parts.analyst is not None  # the row exists only with an analyst
+    assert analyst.kind != "none"
+    return Narrator(
+        parts.store,
+        parts.clock,
+        parts.analyst,
+        parts.catalogue,
+        deadline_s=analyst.deadline_s,
+        max_tokens=analyst.max_tokens,
+        add_narrative=partial(add_narrative, sender=parts.sender, clock=parts.clock),
+    )
+
+
+def document_maker(parts: Parts) -> DocumentMaker:
+    """Sheets and reports."""
+    return DocumentMaker(
+        store=parts.store,
+        clock=parts.clock,
+        printer=parts.printer,
+        images=parts.images,
+        folder=parts.folders.documents,
+        sender=parts.sender,
+        catalogue=parts.catalogue,
+        letterhead=letterhead(parts),
+        deadline_s=parts.configuration.plant.reports.deadline_s,
+    )
+
+
+def letterhead(parts: Parts) -> Letterhead:
+    """Who prints."""
+    plant = parts.configuration.plant
+    return Letterhead(
+        plant=" / ".join(plant.plant.model_dump().values()),
+        agent=plant.agent,
+        software=f"edge-agent {__version__}",
+        timezone=ZoneInfo(plant.reports.timezone),
+    )
+
+
+def subscribe(parts: Parts, link: PlantLink) -> PlantRecordsIntake:
+    """Hang every handler on the link; the trigger adapters have hung theirs already."""
+    plant = parts.configuration.plant
+    inbox = InboxHandlers(parts.store, parts.clock, parts.sender)
+    root = parts.sender.topic_root
+    link.subscribe(topics.under(root, topics.RESPONSES), inbox.on_response)
+    link.subscribe(topics.under(root, topics.RECEIPT), inbox.on_receipt)
+    mes = topics.mes_state(enterprise=plant.plant.enterprise, site=plant.plant.site)
+    link.subscribe(mes, inbox.on_mes_state)
+    sources = {
+        signal.topic: SignalSource(signal=name, path=signal.path) for name, signal in plant.telemetry.signals.items()
+    }
+    intake = PlantRecordsIntake(store=parts.store, signals=sources, clock=parts.clock)
+    for topic in sources:
+        link.subscribe(topic, intake.on_sample, qos=0, keep=False)
+    if plant.telemetry.events_topic:
+        link.subscribe(plant.telemetry.events_topic, intake.on_event)
+    return intake
+
+
+def jobs(parts: Parts) -> list[Job]:
+    """What is done by the clock."""
+    plant = parts.configuration.plant
+    house = Housekeeping(
+        store=parts.store,
+        images=parts.images,
+        link=parts.link,
+        retention=plant.retention,
+        telemetry_days=plant.telemetry.retention_days,
+        state=parts.folders.state,
+        health=parts.health,
+        clock=parts.clock,
+    )
+    shift_ends = [
+        Job(name=f"shift report {at}", when=when, run=lambda: ask_for_shift_report(parts))
+        for at, when in zip(
+            plant.reports.shift_ends, daily_at(plant.reports.shift_ends, plant.reports.timezone), strict=True
+        )
+    ]
+    return [
+        *shift_ends,
+        Job(name="gauges", when=every(timedelta(seconds=5)), run=house.measure),
+        Job(name="expire messages", when=every(timedelta(minutes=1)), run=house.expire_messages),
+        Job(name="retention", when=every(timedelta(minutes=10)), run=house.prune),
+    ]
+
+
+def ask_for_shift_report(parts: Parts) -> None:
+    """Request the report on the shift that has just ended."""
+    plant = parts.configuration.plant
+    end = parts.clock.now()
+    start = end - shift_length(plant.reports.shift_ends, end, ZoneInfo(plant.reports.timezone))
+    with parts.store.unit() as unit:
+        request_shift_report(unit, start, end)
+        unit.commit()
+
+
+def shift_length(shift_ends: list[str], end: datetime, zone: ZoneInfo) -> timedelta:
+    """How long the shift that ends at ``end`` (within a minute) was; 24 hours where only one end is configured."""
+    local = end.astimezone(zone)
+    minutes = sorted(int(text[:2]) * 60 + int(text[3:]) for text in shift_ends)
+    now = local.hour * 60 + local.minute
+    before = [now - minute for minute in minutes if now - minute > 1]
+    length = min(before, default=now + 24 * 60 - max(minutes, default=now))
+    return timedelta(minutes=length)
+
+
+__all__ = ["ask_for_shift_report", "jobs", "shift_length", "subscribe", "table"]
