@@ -1,0 +1,16 @@
+"""The retained list of open orders, made new whenever an order changes."""
+
+from edge_agent.contract import outbound
+from edge_agent.contract.envelope import Sender
+from edge_agent.ports import Clock, UnitOfWork
+
+_SEQUENCE = "order_index_sequence"
+
+
+def announce_index(uow: UnitOfWork, *, sender: Sender, clock: Clock) -> None:
+    """Put the index of all open orders into the outbox, with the next sequence number, in this transaction."""
+    sequence = int(uow.facts.get(_SEQUENCE) or 0) + 1
+    uow.facts.set(_SEQUENCE, sequence)
+    orders = uow.orders.list(open_only=True)
+    answered = frozenset(order.order_id for order in orders if uow.answers.responses(order.order_id))
+    uow.outbox.add(outbound.order_index(orders, sequence, sender=sender, clock=clock, answered=answered))
