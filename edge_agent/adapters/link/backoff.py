@@ -5,6 +5,8 @@ from random import Random, SystemRandom
 BASE_S = 0.5
 CAP_S = 60.0
 STABLE_S = 5.0
+STABLE_FACTOR = 4.0
+"""A twin that waits twice as long, with the longest jitter, stays away for three times our wait."""
 REFUSED_S = 30.0
 """After a refusal (wrong password, not authorized): slower, a person has to act."""
 FLAPPING_AT = 4
@@ -22,7 +24,7 @@ class Backoff:
         self._random = random or SystemRandom()
         self._unreached = 0
         self._flaps = 0
-        self._last_wait_s = 0.0
+        self._nominal_s = 0.0
 
     @property
     def flapping(self) -> bool:
@@ -37,7 +39,7 @@ class Backoff:
     def after_loss(self, held_s: float) -> float:
         """Seconds to wait after a connection that held ``held_s``."""
         self._unreached = 0
-        if held_s >= max(STABLE_S, 3.0 * self._last_wait_s):
+        if held_s >= max(STABLE_S, STABLE_FACTOR * self._nominal_s):
             self._flaps = 0
         self._flaps += 1
         return self._wait(self._flaps - 1)
@@ -47,5 +49,5 @@ class Backoff:
         return REFUSED_S * self._random.uniform(1.0, 2.0)
 
     def _wait(self, doublings: int) -> float:
-        self._last_wait_s = min(CAP_S, BASE_S * 2.0 ** min(doublings, 16)) * self._random.uniform(0.5, 1.5)
-        return self._last_wait_s
+        self._nominal_s = min(CAP_S, BASE_S * 2.0 ** min(doublings, 16))
+        return self._nominal_s * self._random.uniform(0.5, 1.5)
