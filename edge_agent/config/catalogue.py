@@ -29,7 +29,8 @@ GRADES = {"S": 0.8, "M": 0.5, "W": 0.25}
 SEED_BACKGROUND = {"sp": 0.05, "tm": 0.1, "strat": 0.05, "tel": 0.08, "insp": 0.05, "mix": 0.1}
 """Used until a token's false-trigger rate was measured (scripts/measure_background.py, then the line itself)."""
 ALWAYS_LIKELY = {"sp:uniform": 0.6, "tm:step": 0.4}
-"""What defects without any cause look like: it must not count as evidence."""
+"""What defects look like unless something shapes them: finding it is no evidence, for any cause. (Measured, they are
+there almost always; a cause that a row expects to look so would then be punished for it.)"""
 
 M = TypeVar("M", bound=Section)
 
@@ -235,7 +236,7 @@ def _as_catalogue(parsed: CatalogueFile, measured: dict[str, float], *, version:
             for expectation in (*signature.all_of, *signature.any_of, *signature.none_of)
         }
     )
-    known = ALWAYS_LIKELY | measured | parsed.background
+    known = measured | ALWAYS_LIKELY | parsed.background
     return Catalogue(
         domain=parsed.domain,
         version=version,

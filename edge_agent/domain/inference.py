@@ -1,0 +1,254 @@
+"""From evidence to a posterior over causes: signature likelihood ratios, corrected by what is normal on this line.
+
+For cause c and signature v, over the observed tokens j::
+
+    L_cv = sum_j  tau * kappa_j * [ s_j log(p_cj / b_j) + (1 - s_j) log((1 - p_cj) / (1 - b_j)) ]
+
+p is what the catalogue expects, b how often the token is seen when nothing is wrong (a condition that is also normal
+here earns nothing; what a cause excludes never speaks for it), s the strength of the sighting, kappa lowers confounded tokens, each term is capped, and a token
+that could not be looked for adds nothing. The best signature counts. The learned part is added to the logits:
+``log prior + gain * L + W (e - b) + bias``. Design and measurements: docs/diagnosis.md, 4.3.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import exp, log
+from typing import Any
+
+from edge_agent.domain.cause import NONE, OTHER, Catalogue, Cause, Signature
+from edge_agent.domain.evidence import Evidence, Polarity
+
+TAU = 0.8
+CONFOUNDED = 0.4
+CAP = 3.0
+PRIOR_NONE = 0.12
+PRIOR_OTHER = 0.08
+UNLISTED_CLASS = 0.05
+"""How often a cause shows a class that its row does not list."""
+OTHER_SHARE = 0.2
+"""Something unknown explains evidence this much as well as a cause that was described for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """A token that was looked for.
+
+    Attributes:
+        seen: probability that it is really there (1 - strength where it was found absent).
+    """
+
+    token: str
+    seen: float
+    confounded: bool = False
+    evidence_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """What was learned on top of the catalogue; the seed is the catalogue alone.
+
+    Attributes:
+        matrix: cause to token to weight.
+    """
+
+    version: str = "seed"
+    gain: float = 0.8
+    matrix: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    bias: Mapping[str, float] = field(default_factory=dict)
+
+
+SEED = Weights()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A cause with its posterior and what each token added to its logit.
+
+    Attributes:
+        support: the best signature's log-likelihood ratio, before the gain.
+    """
+
+    cause_id: str
+    p: float
+    logit: float
+    support: float
+    deltas: Mapping[str, float]
+
+
+def observe(evidence: Iterable[Evidence]) -> dict[str, Observation]:
+    """One observation per token: the same fact found twice counts once, the surest sighting wins."""
+    best: dict[str, Observation] = {}
+    for fact in evidence:
+        if fact.token is None or fact.polarity is Polarity.UNKNOWN:
+            continue
+        seen = fact.strength if fact.polarity is Polarity.PRESENT else 1.0 - fact.strength
+        known = best.get(fact.token)
+        if known is None or seen > known.seen:
+            best[fact.token] = Observation(
+                token=fact.token,
+                seen=seen,
+                confounded=bool(fact.confounded_with),
+                evidence_id=fact.evidence_id,
+            )
+    return best
+
+
+def remembered(tokens: Mapping[str, int]) -> dict[str, Observation]:
+    """Observations of a confirmed case (+1 present, -1 absent)."""
+    return {token: Observation(token=token, seen=0.95 if sign > 0 else 0.05) for token, sign in tokens.items()}
+
+
+def prior(catalogue: Catalogue) -> dict[str, float]:
+    """Causes by occurrence, doubling with each rating, with room for chance and for the unknown."""
+    raw = {cause.cause_id: 2.0 ** (cause.occurrence - 5) for cause in catalogue.causes}
+    room = (1 - PRIOR_NONE - PRIOR_OTHER) / sum(raw.values())
+    return {cause_id: weight * room for cause_id, weight in raw.items()} | {NONE: PRIOR_NONE, OTHER: PRIOR_OTHER}
+
+
+def class_background(catalogue: Catalogue) -> dict[str, float]:
+    """How often an incident of whatever cause shows each class: the prior's mixture of the class matrix."""
+    weights = prior(catalogue)
+    total = sum(weights[cause.cause_id] for cause in catalogue.causes)
+    return {
+        f"class:{code}": sum(
+            weights[cause.cause_id] * cause.classes.get(code, UNLISTED_CLASS) for cause in catalogue.causes
+        )
+        / total
+        for code in catalogue.severity
+    }
+
+
+def backgrounds(catalogue: Catalogue, measured: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Background rate of every token the ranking uses; what was measured on this line replaces the catalogue's."""
+    known = {token: rate for token, rate in (measured or {}).items() if token in catalogue.background}
+    return {**catalogue.background, **class_background(catalogue), **known}
+
+
+def support(cause: Cause, observed: Mapping[str, Observation], background: Mapping[str, float]) -> dict[str, float]:
+    """What each token says for a cause under its best signature (log-likelihood ratios; tokens without say nothing)."""
+    classes = {
+        token: _term(cause.classes.get(token.partition(":")[2], UNLISTED_CLASS), seen, background)
+        for token, seen in observed.items()
+        if token.startswith("class:") and token in background
+    }
+    variants = [_signature(signature, observed, background) for signature in cause.signatures]
+    best = max(variants, key=lambda deltas: sum(deltas.values()), default={})
+    return {**classes, **best}
+
+
+def _signature(
+    signature: Signature, observed: Mapping[str, Observation], background: Mapping[str, float]
+) -> dict[str, float]:
+    deltas: dict[str, float] = {}
+    for expectation in signature.all_of:
+        if seen := observed.get(expectation.token):
+            deltas[expectation.token] = _term(expectation.p, seen, background)
+    for expectation in signature.none_of:
+        if seen := observed.get(expectation.token):
+            rarer = min(expectation.p, background.get(expectation.token, 0.5) / 2)
+            deltas[expectation.token] = _term(rarer, seen, background)
+    either = {
+        expectation.token: _term(expectation.p, observed[expectation.token], background)
+        for expectation in signature.any_of
+        if expectation.token in observed
+    }
+    found = {token: delta for token, delta in either.items() if delta > 0}
+    return deltas | _capped(found or either)
+
+
+def _capped(deltas: dict[str, float], cap: float = CAP) -> dict[str, float]:
+    total = abs(sum(deltas.values()))
+    return deltas if total <= cap else {token: delta * cap / total for token, delta in deltas.items()}
+
+
+def _term(p: float, seen: Observation, background: Mapping[str, float]) -> float:
+    b = min(max(background.get(seen.token, 0.5), 1e-3), 1 - 1e-3)
+    raw = seen.seen * log(p / b) + (1 - seen.seen) * log((1 - p) / (1 - b))
+    return max(-CAP, min(CAP, TAU * (CONFOUNDED if seen.confounded else 1.0) * raw))
+
+
+def posterior(
+    catalogue: Catalogue,
+    observed: Mapping[str, Observation],
+    background: Mapping[str, float],
+    weights: Weights = SEED,
+    *,
+    none_penalty: float = 0.0,
+) -> list[Scored]:
+    """All causes, NONE and OTHER, most probable first; equal ones in the catalogue's order.
+
+    Args:
+        none_penalty: how much the rate itself speaks against chance (log units, not negative).
+    """
+    priors = prior(catalogue)
+    rows: list[tuple[str, float, dict[str, float], float]] = []
+    for cause in catalogue.causes:
+        raw = support(cause, observed, background)
+        rows.append((cause.cause_id, priors[cause.cause_id], raw, sum(raw.values())))
+    rows.append((NONE, priors[NONE] * exp(-none_penalty), {}, 0.0))
+    unknown = _unexplained(observed, background)
+    rows.append((OTHER, priors[OTHER], unknown, sum(unknown.values())))
+    logits = {
+        cause_id: _logit(cause_id, weight, raw, observed, background, weights) for cause_id, weight, raw, _ in rows
+    }
+    top = max(logit for logit, _ in logits.values())
+    total = sum(exp(logit - top) for logit, _ in logits.values())
+    scored = [
+        Scored(
+            cause_id=cause_id,
+            p=exp(logits[cause_id][0] - top) / total,
+            logit=logits[cause_id][0],
+            support=sum_raw,
+            deltas=logits[cause_id][1],
+        )
+        for cause_id, _, _, sum_raw in rows
+    ]
+    return sorted(scored, key=lambda one: -one.p)
+
+
+def _logit(
+    cause_id: str,
+    prior_weight: float,
+    raw: Mapping[str, float],
+    observed: Mapping[str, Observation],
+    background: Mapping[str, float],
+    weights: Weights,
+) -> tuple[float, dict[str, float]]:
+    deltas = {token: weights.gain * delta for token, delta in raw.items()}
+    for token, weight in weights.matrix.get(cause_id, {}).items():
+        if token in observed:
+            shift = weight * (observed[token].seen - background.get(token, 0.5))
+            deltas[token] = deltas.get(token, 0.0) + shift
+    return log(prior_weight) + weights.bias.get(cause_id, 0.0) + sum(deltas.values()), deltas
+
+
+def _unexplained(observed: Mapping[str, Observation], background: Mapping[str, float]) -> dict[str, float]:
+    """What evidence says for "something else": that something is going on, but not what."""
+    deltas = {
+        token: OTHER_SHARE * TAU * max(0.0, log(0.5 / background[token])) * (CONFOUNDED if one.confounded else 1.0)
+        for token, one in observed.items()
+        if one.seen > 0.5 and token in background and not token.startswith("class:")
+    }
+    return _capped(deltas, CAP / 2)
+
+
+def as_record(weights: Weights) -> dict[str, object]:
+    """Weights as JSON, for the store."""
+    return {
+        "version": weights.version,
+        "gain": weights.gain,
+        "matrix": {cause: dict(row) for cause, row in weights.matrix.items()},
+        "bias": dict(weights.bias),
+    }
+
+
+def from_record(record: Mapping[str, Any] | None) -> Weights:
+    """Weights from the store; the seed where there are none."""
+    if not record:
+        return SEED
+    return Weights(
+        version=str(record["version"]),
+        gain=float(record["gain"]),
+        matrix={cause: {token: float(w) for token, w in row.items()} for cause, row in record["matrix"].items()},
+        bias={cause: float(value) for cause, value in record["bias"].items()},
+    )

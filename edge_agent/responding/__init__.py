@@ -1,0 +1,1 @@
+"""From defects that come too often to a work order: correlate > analyse > order."""

@@ -1,0 +1,101 @@
+"""Ranked causes with what speaks for and against each, in words that do not promise more than the numbers hold."""
+
+from collections.abc import Mapping, Sequence
+from math import exp
+
+from edge_agent.domain.analysis import Hypothesis, Term
+from edge_agent.domain.cause import NONE, OTHER, Catalogue
+from edge_agent.domain.evidence import Evidence, Polarity
+from edge_agent.domain.incident import Incident
+from edge_agent.domain.inference import Observation, Scored, Weights, observe, posterior
+
+GRADES = ((0.85, "very likely"), (0.5, "likely"), (0.15, "possible"), (0.0, "unclear"))
+SHOWN, LEAST_P, LEAST_DELTA = 5, 0.005, 0.05
+NAMES = {NONE: "No assignable cause (chance)", OTHER: "A cause that is not in the catalogue"}
+ACT_P, ACT_UNKNOWN, WATCH_NONE = 0.5, 0.6, 0.3
+NONE_TRUST = 0.8
+NONE_CAP = 10.0
+
+
+def grade(p: float) -> str:
+    """One of four words (four graded stages were read best; see docs/diagnosis.md, 6.2)."""
+    return next(word for least, word in GRADES if p >= least)
+
+
+def rank(
+    catalogue: Catalogue,
+    evidence: Sequence[Evidence],
+    incident: Incident,
+    background: Mapping[str, float],
+    weights: Weights,
+) -> tuple[Hypothesis, ...]:
+    """The most probable causes, with NONE and OTHER always among them."""
+    observed = observe(evidence)
+    scored = posterior(catalogue, observed, background, weights, none_penalty=none_penalty(incident))
+    kept = [
+        one
+        for place, one in enumerate(scored)
+        if one.cause_id in NAMES or (place < SHOWN + len(NAMES) and one.p >= LEAST_P)
+    ]
+    return tuple(
+        _hypothesis(one, place, catalogue, observed) for place, one in enumerate(kept[: SHOWN + len(NAMES)], start=1)
+    )
+
+
+def none_penalty(incident: Incident) -> float:
+    """How much the rate itself speaks against chance: what the statistic has over the threshold it was opened at."""
+    return NONE_TRUST * min(NONE_CAP, max(0.0, incident.statistic - incident.threshold))
+
+
+def _hypothesis(one: Scored, place: int, catalogue: Catalogue, observed: Mapping[str, Observation]) -> Hypothesis:
+    cause = catalogue.cause(one.cause_id)
+    terms = [
+        Term(evidence_id=observed[token].evidence_id, delta=round(delta, 3))
+        for token, delta in one.deltas.items()
+        if abs(delta) >= LEAST_DELTA
+    ]
+    return Hypothesis(
+        cause_id=one.cause_id,
+        name=cause.name if cause else NAMES[one.cause_id],
+        p=round(one.p, 4),
+        rank=place,
+        grade=grade(one.p),
+        terms=tuple(sorted(terms, key=lambda term: -abs(term.delta))),
+    )
+
+
+def unknown_score(hypotheses: Sequence[Hypothesis], likeness: float) -> float:
+    """0 to 1: how much the numbers say "not in the catalogue".
+
+    Args:
+        likeness: similarity (0 to 1) of the nearest confirmed case.
+    """
+    causes = [one for one in hypotheses if one.cause_id not in NAMES]
+    best = max((one.p for one in causes), default=0.0)
+    other = next((one.p for one in hypotheses if one.cause_id == OTHER), 0.0)
+    support = max((sum(term.delta for term in one.terms) for one in causes), default=0.0)
+    return round(1 / (1 + exp(-(-1.0 + 2.0 * (1 - best) + 3.0 * other - 0.5 * likeness - 0.5 * support))), 3)
+
+
+def decision(hypotheses: Sequence[Hypothesis], unknown: float) -> str:
+    """``act``, ``check`` or ``watch``: how far the ranking carries."""
+    none = next((one.p for one in hypotheses if one.cause_id == NONE), 0.0)
+    if none >= WATCH_NONE:
+        return "watch"
+    first = hypotheses[0] if hypotheses else None
+    if first and first.cause_id not in NAMES and first.p >= ACT_P and unknown < ACT_UNKNOWN:
+        return "act"
+    return "check"
+
+
+def speaks(hypothesis: Hypothesis, evidence: Sequence[Evidence]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Evidence ids for and against a cause, strongest first. What could not be looked for speaks for nothing.
+
+    For: what was found. A pattern that is absent, as it should be, is support too, but convinces nobody; it comes
+    last.
+    """
+    polarity = {one.evidence_id: one.polarity for one in evidence}
+    pro = [term for term in hypothesis.terms if term.delta > 0]
+    pro.sort(key=lambda term: (polarity.get(term.evidence_id) is not Polarity.PRESENT, -term.delta))
+    contra = [term for term in hypothesis.terms if term.delta < 0]
+    return tuple(term.evidence_id for term in pro), tuple(term.evidence_id for term in contra)

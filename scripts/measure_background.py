@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""Measure how often each evidence token fires when nothing is wrong, and write it beside the catalogue.
+
+    scripts/measure_background.py [--runs 300] [--catalogue plant_config/fmea/pcb.yaml] [--dry]
+
+The runs are seeded: the same version of the tools gives the same file. On a plant's own line the agent goes on
+measuring.
+"""
+
+import argparse
+from pathlib import Path
+
+from edge_agent.config.catalogue import load_catalogue
+from edge_agent.simulation.false_triggers import measure, rates
+
+HEAD = """\
+# False-trigger rate of each evidence token: made by scripts/measure_background.py, not by hand.
+# Defects come more often at random places and times; signals wander; events happen for no reason.
+"""
+
+
+def main() -> None:
+    """Measure, print, write."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    options.add_argument("--runs", type=int, default=300)
+    options.add_argument("--catalogue", type=Path, default=Path("plant_config/fmea/pcb.yaml"))
+    options.add_argument("--dry", action="store_true", help="print only")
+    chosen = options.parse_args()
+    counts = measure(load_catalogue(chosen.catalogue), chosen.runs)
+    measured = rates(counts)
+    for token, (fired, looked) in counts.items():
+        print(f"{token:28s} fired {fired:4d} of {looked:4d}  -> {measured.get(token, float('nan')):.4f}")
+    if not chosen.dry:
+        lines = [HEAD + f"measured: {chosen.runs} seeded runs", "background:"]
+        lines += [f'  "{token}": {rate}' for token, rate in measured.items()]
+        target = chosen.catalogue.with_name(f"{chosen.catalogue.stem}_background.yaml")
+        target.write_text("\n".join(lines) + "\n")
+        print(f"wrote {target}")
+
+
+if __name__ == "__main__":
+    main()
