@@ -68,6 +68,7 @@ inspections = Table(
     _document(),
     Index(None, "ended_us", "evaluation"),
     Index(None, "station_id", "ended_us"),
+    Index(None, "station_id", "seq"),
 )
 
 defects = Table(

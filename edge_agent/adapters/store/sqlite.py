@@ -1,7 +1,9 @@
 """SQLite: connections, transactions, and what its errors mean for the caller."""
 
+import os
 import shutil
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,18 +97,20 @@ class Sqlite:
             target.parent.mkdir(parents=True, exist_ok=True)
             part.unlink(missing_ok=True)
             self._copy(part)
+            _sync(part)
             part.replace(target)
+            _sync(target.parent)
         except OSError as error:
             raise Transient(f"cannot write the backup {target}: {error}") from error
         except sqlite3.Error as error:
-            raise self.fault(error) or Transient(f"cannot back up to {target}: {error}") from error
+            raise self._backup_fault(error, target) from error
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
     def _copy(self, part: Path) -> None:
         source = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:
-            source.execute("PRAGMA synchronous = FULL")
             source.execute("VACUUM INTO ?", (str(part),))
         finally:
             source.close()
@@ -117,6 +121,12 @@ class Sqlite:
             copy.close()
         if answer != "ok":
             raise ConfigError(f"the backup of {self.path} fails its check: {answer}; the database is damaged")
+
+    def _backup_fault(self, error: sqlite3.Error, target: Path) -> Exception:
+        fault = self.fault(error)
+        if isinstance(fault, ConfigError):
+            return fault
+        return Transient(f"cannot write the backup {target} of {self.path}: {error}; is there room on its disk?")
 
     def _engine(self, *, readers: int) -> Engine:
         return create_engine(
@@ -155,6 +165,15 @@ class Sqlite:
             return f"{shutil.disk_usage(self.path.parent).free / 2**20:.1f} MiB are free"
         except OSError as error:
             return f"free space unknown: {error}"
+
+
+def _sync(path: Path) -> None:
+    """VACUUM INTO leaves the writing to the operating system; a backup must survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _set_up(raw: sqlite3.Connection) -> None:

@@ -30,18 +30,22 @@ class WriterLock:
                 return True
             turn = threading.Event()
             self._queue.append(turn)
-        if turn.wait(timeout_s):
+        came = False
+        try:
+            came = turn.wait(timeout_s)
+        finally:
+            if not came:  # too long, or interrupted: nobody may hand over to a thread that has gone
+                self._leave(turn)
+        if came:
             self._owner = me
-            return True
-        return self._give_up(turn, me)
+        return came
 
-    def _give_up(self, turn: threading.Event, me: int) -> bool:
+    def _leave(self, turn: threading.Event) -> None:
         with self._guard:
-            if turn.is_set():  # it came between the timeout and here
-                self._owner = me
-                return True
-            self._queue.remove(turn)
-            return False
+            if not turn.is_set():
+                self._queue.remove(turn)
+                return
+        self.release()  # it came between the timeout and here
 
     def release(self) -> None:
         """Hand over to the longest waiting one."""

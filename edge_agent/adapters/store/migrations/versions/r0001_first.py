@@ -60,6 +60,7 @@ def _inspections() -> None:
         sa.UniqueConstraint("inspection_id", name="uq_inspections_inspection_id"),
     )
     op.create_index("ix_inspections_ended_us_evaluation", "inspections", ["ended_us", "evaluation"], unique=False)
+    op.create_index("ix_inspections_station_id_seq", "inspections", ["station_id", "seq"], unique=False)
     op.create_index("ix_inspections_part_id", "inspections", ["part_id"], unique=False)
     op.create_index("ix_inspections_station_id_ended_us", "inspections", ["station_id", "ended_us"], unique=False)
     op.create_table(
