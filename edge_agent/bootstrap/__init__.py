@@ -1,6 +1,6 @@
 """The one composition root: configuration -> parts -> workers. Only this package knows both ports and adapters."""
 
-from edge_agent.bootstrap.parts import Parts, build
+from edge_agent.bootstrap.parts import Parts, Stations, build
 from edge_agent.bootstrap.table import jobs, table
 
-__all__ = ["Parts", "build", "jobs", "table"]
+__all__ = ["Parts", "Stations", "build", "jobs", "table"]

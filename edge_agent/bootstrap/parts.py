@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,22 @@ class Parts:
     stations: tuple[StationParts, ...]
 
 
-def build(configuration: Configuration, *, clock: Clock | None = None, link: PlantLink | None = None) -> Parts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stations:
+    """Parts of stations that are passed in instead of being made from the configuration, by station id."""
+
+    cameras: Mapping[str, Camera] = field(default_factory=dict)
+    triggers: Mapping[str, TriggerSource] = field(default_factory=dict)
+    actuators: Mapping[str, list[Actuator]] = field(default_factory=dict)
+
+
+def build(
+    configuration: Configuration,
+    *,
+    clock: Clock | None = None,
+    link: PlantLink | None = None,
+    given: Stations | None = None,
+) -> Parts:
     """Wire everything; nothing is started, models are loaded and warmed up.
 
     Raises:
@@ -177,7 +192,8 @@ def build(configuration: Configuration, *, clock: Clock | None = None, link: Pla
         analyst=_analyst(configuration, folders, time),
         printer=_printer(configuration, time),
         stations=tuple(
-            _station(station, configuration, recorder, health, time, plant_link) for station in configuration.stations
+            _station(station, configuration, recorder, health, time, plant_link, given or Stations())
+            for station in configuration.stations
         ),
     )
 
@@ -205,14 +221,22 @@ def detector(models: Path, name: str, options: Any, clock: Clock) -> Detector:
 
 
 def _station(
-    station: Station, configuration: Configuration, recorder: Recorder, health: Health, clock: Clock, link: PlantLink
+    station: Station,
+    configuration: Configuration,
+    recorder: Recorder,
+    health: Health,
+    clock: Clock,
+    link: PlantLink,
+    given: Stations,
 ) -> StationParts:
     config = station.config
-    camera: Camera = adapter(CAMERAS, config.camera.kind)(config.camera, camera_id=config.id, clock=clock)
-    trigger: TriggerSource = adapter(TRIGGERS, config.trigger.kind)(
+    camera: Camera = given.cameras.get(config.id) or adapter(CAMERAS, config.camera.kind)(
+        config.camera, camera_id=config.id, clock=clock
+    )
+    trigger: TriggerSource = given.triggers.get(config.id) or adapter(TRIGGERS, config.trigger.kind)(
         config.trigger, station_id=config.id, strata=config.strata, clock=clock, link=link
     )
-    actuators: list[Actuator] = [
+    actuators: list[Actuator] = given.actuators.get(config.id) or [
         adapter(ACTUATORS, options.kind)(options, station_id=config.id, clock=clock) for options in config.actuators
     ]
     references = goldens()

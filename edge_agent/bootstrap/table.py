@@ -12,6 +12,7 @@ from edge_agent.bootstrap.parts import Parts, StationParts
 from edge_agent.contract import topics
 from edge_agent.inspecting.station import InspectionWorker, TriggerWorker
 from edge_agent.learning.learner import Learner
+from edge_agent.observability.health import Condition
 from edge_agent.ports import PlantLink, Worker, WorkerSpec
 from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.printing import DocumentMaker, request_shift_report
@@ -21,12 +22,14 @@ from edge_agent.responding.plant_records import PlantRecordsIntake, SignalSource
 from edge_agent.responding.responder import Responder
 from edge_agent.responding.settings import settings_of
 from edge_agent.schedule import Job, Schedule, daily_at, every
+from edge_agent.web.app import build_app
+from edge_agent.web.server import WebServer
+from edge_agent.web.status import Component, Status
 from edge_agent.workers import (
     FIRST_TRIGGERS,
     LINK_LAST,
     THEN_INSPECTION,
     THEN_PAGES,
-    THEN_RESPONDING,
     LinkWorker,
     Loop,
     row,
@@ -49,9 +52,9 @@ def table(parts: Parts) -> list[WorkerSpec]:
     ]
     if parts.analyst is not None and plant.analyst.kind != "none":
         silence_s = 3 * plant.analyst.deadline_s + 120
-        rows.append(row("write", lambda: narrator(parts), silence_s=silence_s, stop=THEN_RESPONDING))
+        rows.append(row("write", lambda: Loop(work=narrator(parts).step, idle_s=1.0), silence_s=silence_s))
     if plant.web.enabled:
-        rows.append(row("web", lambda: _web(parts), silence_s=30, stop=THEN_PAGES))
+        rows.append(row("web", lambda: web_server(parts), silence_s=30, stop=THEN_PAGES))
     return rows
 
 
@@ -137,6 +140,42 @@ def document_maker(parts: Parts) -> DocumentMaker:
         catalogue=parts.catalogue,
         letterhead=letterhead(parts),
         deadline_s=parts.configuration.plant.reports.deadline_s,
+    )
+
+
+def web_server(parts: Parts) -> WebServer:
+    """The operator pages and /metrics."""
+    web = parts.configuration.plant.web
+    app = build_app(
+        store=parts.store,
+        images=parts.images,
+        images_dir=parts.folders.images,
+        documents_dir=parts.folders.documents,
+        status=lambda: status(parts),
+        clock=parts.clock,
+        letterhead=letterhead(parts),
+        catalogue=parts.catalogue,
+    )
+    return WebServer(app, web.host, web.port)
+
+
+def status(parts: Parts) -> Status:
+    """What the pages say about the box."""
+    board = parts.health.board()
+    conditions = {entry.component: entry.condition for entry in board}
+    cameras = [conditions.get(f"camera:{station.station.config.id}") for station in parts.stations]
+    return Status(
+        alive=True,
+        ready=all(condition is Condition.OK for condition in cameras),
+        components=[
+            Component(
+                component=entry.component,
+                condition=entry.condition.value,
+                detail=entry.detail,
+                since=entry.since.isoformat(),
+            )
+            for entry in board
+        ],
     )
 
 

@@ -14,6 +14,9 @@ from edge_agent.domain.recipe import ImageLimits
 _SMALL_PX = 160
 """Registration works on an image scaled to about this side: 0.5 ms, and still better than half a pixel."""
 
+_CLEARLY = 0.05
+"""Correlations nearer to each other than this are a tie."""
+
 Float32 = npt.NDArray[np.float32]
 Grey = npt.NDArray[np.uint8]
 
@@ -160,14 +163,16 @@ def _register(grey: Grey, reference: Reference) -> tuple[tuple[float, float], fl
     """Translation that maps golden coordinates onto the image, and the correlation after it.
 
     Phase correlation of the scaled-down pair. Repeating patterns can lead it astray, so "not shifted" is tried as
-    well and the better match wins.
+    well and wins where it matches clearly better. Clearly, because the match is measured in whole small pixels: small
+    shifts gain little by it, and taking "not shifted" on a tie would throw the subpixel shift away (measured on
+    rendered boards: 90 % of the errors below 0.55 px instead of 1.95 px).
     """
     small, _ = _shrink(grey)
     # OpenCV 5 multiplies the window into its arguments, in place: without copies the reference fades shot by shot.
     (dx, dy), _response = cv2.phaseCorrelate(reference.small.copy(), small.copy(), reference.window)
     moved = _correlation(small, reference.small, dx, dy)
     unmoved = _correlation(small, reference.small, 0.0, 0.0)
-    if unmoved >= moved:
+    if unmoved > moved + _CLEARLY:
         return (0.0, 0.0), unmoved
     return (dx * reference.scale, dy * reference.scale), moved
 
