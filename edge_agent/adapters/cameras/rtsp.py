@@ -38,7 +38,12 @@ class RtspCamera(LiveCamera):
 
     def _connect(self) -> Any:
         stall_s = self._options.stall_timeout_s
-        options = {"rtsp_transport": self._options.transport, "fflags": "nobuffer", "flags": "low_delay"}
+        options = {
+            "rtsp_transport": self._options.transport,
+            "fflags": "nobuffer",
+            "flags": "low_delay",
+            "analyzeduration": "200000",
+        }
         return av.open(self._options.url, mode="r", options=options, timeout=(stall_s, stall_s))
 
 
