@@ -233,8 +233,9 @@ def _station(
     camera: Camera = given.cameras.get(config.id) or adapter(CAMERAS, config.camera.kind)(
         config.camera, camera_id=config.id, clock=clock
     )
+    announced = {"await_frame": getattr(camera, "await_frame", None)} if config.trigger.kind == "camera" else {}
     trigger: TriggerSource = given.triggers.get(config.id) or adapter(TRIGGERS, config.trigger.kind)(
-        config.trigger, station_id=config.id, strata=config.strata, clock=clock, link=link
+        config.trigger, station_id=config.id, strata=config.strata, clock=clock, link=link, **announced
     )
     actuators: list[Actuator] = given.actuators.get(config.id) or [
         adapter(ACTUATORS, options.kind)(options, station_id=config.id, clock=clock) for options in config.actuators

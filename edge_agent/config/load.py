@@ -124,7 +124,7 @@ class _Loader:
             recipes = self._recipes(source) if source else {}
             if source and config:
                 self._check_station(config, source, stations)
-                stations.append(Station(config=config, recipes=recipes, file=path))
+                stations.append(Station(config=_anchored(config, self.folder), recipes=recipes, file=path))
         return tuple(stations)
 
     def _recipes(self, source: Located) -> dict[str, Recipe]:
@@ -187,6 +187,17 @@ def _strings(data: Any, key: str, kind: type[C]) -> C:
         return kind()
     names = found.values() if isinstance(found, dict) else found
     return found if all(isinstance(name, str) for name in names) else kind()
+
+
+def _anchored(config: StationConfig, folder: Path) -> StationConfig:
+    """The station with its camera's and trigger's paths made absolute: relative ones start at the folder."""
+    changed = {"camera": _absolute(config.camera, folder), "trigger": _absolute(config.trigger, folder)}
+    return config.model_copy(update=changed)
+
+
+def _absolute(section: M, folder: Path) -> M:
+    paths = {name: (folder / value).resolve() for name, value in section if isinstance(value, Path)}
+    return section.model_copy(update=paths)
 
 
 def _device(config: StationConfig) -> str | None:
