@@ -4,20 +4,23 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
 
 from edge_agent.adapters.store import database as database_module
 from edge_agent.adapters.store import sqlite as sqlite_module
 from edge_agent.adapters.store.database import FILE_NAME, Database, sqlite_url
 from edge_agent.adapters.store.schema import REVISIONS, metadata
+from edge_agent.adapters.store.unit import SqlUnit
 from edge_agent.domain.faults import ConfigError, Transient
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import START, FakeClock
 from tests.fakes.made import a_message, an_inspection
 
 
@@ -141,6 +144,54 @@ def test_the_file_is_in_wal_mode_and_durability_is_chosen_for_each_unit(store: D
 def test_an_url_that_cannot_be_used_is_refused_at_once(url: str, clock: FakeClock) -> None:
     with pytest.raises(ConfigError, match="store url"):
         Database(url, clock=clock)
+
+
+# --- speed ------------------------------------------------------------------------------------------------------------
+
+
+def plans(store: Database, ask: Callable[[SqlUnit], object]) -> list[str]:
+    """How SQLite runs the queries of ``ask``, a line for each step."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_more: Any) -> None:
+        asked.append((statement, values))
+
+    event.listen(store._reader, "before_cursor_execute", note)
+    with store.reader() as reader:
+        ask(reader)
+        event.remove(store._reader, "before_cursor_execute", note)
+        raw = reader._session.connection
+        return [
+            str(step[-1])
+            for statement, values in asked
+            if statement.startswith("SELECT")
+            for step in raw.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        ]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda unit: unit.inspections.after(5, 9),
+        lambda unit: unit.inspections.after(5, 9, station_id="s"),
+        lambda unit: unit.inspections.latest(9),
+        lambda unit: unit.inspections.latest(9, station_id="s"),
+        lambda unit: unit.inspections.between(START, START, limit=9),
+        lambda unit: unit.inspections.between(START, START, station_id="s", limit=9),
+        lambda unit: unit.outbox.due(START, 9),
+        lambda unit: unit.outbox.oldest_pending(),
+        lambda unit: unit.inbox.unprocessed(9),
+        lambda unit: unit.plant.series("temp", START, START),
+        lambda unit: unit.plant.events(START, START),
+        lambda unit: unit.orders.list(open_only=True),
+        lambda unit: unit.answers.responses(UUID(int=1)),
+    ],
+)
+def test_no_hot_query_sorts_or_scans_what_it_does_not_return(store: Database, ask: Callable[[SqlUnit], object]) -> None:
+    steps = plans(store, ask)
+    assert steps
+    assert [step for step in steps if "TEMP B-TREE FOR ORDER BY" in step] == []  # of ties ("RIGHT PART OF") is fine
+    assert [step for step in steps if step.startswith("SCAN") and step != "SCAN inspections"] == []
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------

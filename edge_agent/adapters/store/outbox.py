@@ -157,9 +157,10 @@ class SqlOutbox:
 
     def rows(self, *, state: OutboxState | None = None, limit: int = 100) -> list[OutboxRow]:
         """Newest first, for people."""
-        query = select(outbox).order_by(outbox.c.sequence.desc()).limit(limit)
-        if state is not None:
-            query = query.where(outbox.c.state == state.value)
+        newest = select(outbox.c.sequence).order_by(outbox.c.sequence.desc()).limit(limit)
+        if state is not None:  # sorts the index, not the rows with their bodies
+            newest = newest.where(outbox.c.state == state.value)
+        query = select(outbox).where(outbox.c.sequence.in_(newest)).order_by(outbox.c.sequence.desc())
         return [_outbox_row(row) for row in self._session.rows(query)]
 
     def prune(self, before: datetime) -> int:
