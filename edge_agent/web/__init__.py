@@ -1,0 +1,1 @@
+"""The operator's pages. They read through ports and change nothing."""
