@@ -5,9 +5,10 @@ For cause c and signature v, over the observed tokens j::
     L_cv = sum_j  tau * kappa_j * [ s_j log(p_cj / b_j) + (1 - s_j) log((1 - p_cj) / (1 - b_j)) ]
 
 p is what the catalogue expects, b how often the token is seen when nothing is wrong (a condition that is also normal
-here earns nothing; what a cause excludes never speaks for it), s the strength of the sighting, kappa lowers confounded tokens, each term is capped, and a token
-that could not be looked for adds nothing. The best signature counts. The learned part is added to the logits:
-``log prior + gain * L + W (e - b) + bias``. Design and measurements: docs/diagnosis.md, 4.3.
+here earns nothing; what a cause excludes never speaks for it), s the strength of the sighting, kappa lowers
+confounded tokens, each term is capped, and a token that could not be looked for adds nothing. The best signature
+counts. The learned part is added to the logits: ``log prior + gain * L + W (e - b) + bias``. Design and
+measurements: docs/diagnosis.md, 4.3.
 """
 
 from collections.abc import Iterable, Mapping
@@ -186,7 +187,7 @@ def posterior(
         raw = support(cause, observed, background)
         rows.append((cause.cause_id, priors[cause.cause_id], raw, sum(raw.values())))
     rows.append((NONE, priors[NONE] * exp(-none_penalty), {}, 0.0))
-    unknown = _unexplained(observed, background)
+    unknown = unexplained(observed, background)
     rows.append((OTHER, priors[OTHER], unknown, sum(unknown.values())))
     logits = {
         cause_id: _logit(cause_id, weight, raw, observed, background, weights) for cause_id, weight, raw, _ in rows
@@ -222,7 +223,7 @@ def _logit(
     return log(prior_weight) + weights.bias.get(cause_id, 0.0) + sum(deltas.values()), deltas
 
 
-def _unexplained(observed: Mapping[str, Observation], background: Mapping[str, float]) -> dict[str, float]:
+def unexplained(observed: Mapping[str, Observation], background: Mapping[str, float]) -> dict[str, float]:
     """What evidence says for "something else": that something is going on, but not what."""
     deltas = {
         token: OTHER_SHARE * TAU * max(0.0, log(0.5 / background[token])) * (CONFOUNDED if one.confounded else 1.0)

@@ -77,3 +77,5 @@ class ConfirmedCase:
     confirmed_at: datetime
     first_suspect: str | None
     text: str = ""
+    recovered: bool | None = None
+    """Did the rate fall after the action? None: not known yet."""

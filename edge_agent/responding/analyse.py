@@ -7,6 +7,7 @@ from typing import Any
 
 from edge_agent.domain.analysis import Analysis
 from edge_agent.domain.cause import Catalogue
+from edge_agent.domain.counting import UNDECIDED
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inference import Weights, backgrounds, from_record
 from edge_agent.domain.inspection import Inspection
@@ -15,7 +16,6 @@ from edge_agent.ports import Clock, UnitOfWork
 from edge_agent.responding.charts import StationCharts
 from edge_agent.responding.check_order import check_order
 from edge_agent.responding.correlate import onset_at
-from edge_agent.responding.counting import UNDECIDED
 from edge_agent.responding.evidence import VERSION, collect
 from edge_agent.responding.evidence.similar_cases import nearest, present_tokens
 from edge_agent.responding.evidence.window import Window, made_at

@@ -12,9 +12,9 @@ from typing import Any
 from uuid import UUID
 
 from edge_agent.domain.cause import Catalogue
+from edge_agent.domain.counting import UNDECIDED, classes_on, is_decided
 from edge_agent.domain.inspection import Evaluation, Inspection
 from edge_agent.domain.quality import Chart, ChartState, advance, design
-from edge_agent.responding.counting import UNDECIDED, classes_on, is_decided
 from edge_agent.responding.settings import Settings
 
 CLOSE_AT = 0.5

@@ -6,12 +6,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from edge_agent.domain.counting import UNDECIDED, classes_on, is_decided, shows
 from edge_agent.domain.incident import Incident, IncidentState
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.quality import locate_onset
 from edge_agent.ports import Clock, UnitOfWork
 from edge_agent.responding.charts import StationCharts
-from edge_agent.responding.counting import UNDECIDED, classes_on, is_decided, shows
 from edge_agent.responding.evidence.window import made_at
 
 MAX_IDS = 500

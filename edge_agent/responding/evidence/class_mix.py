@@ -2,8 +2,8 @@
 
 from collections import Counter
 
+from edge_agent.domain.counting import UNDECIDED, classes_on
 from edge_agent.domain.evidence import Evidence
-from edge_agent.responding.counting import UNDECIDED, classes_on
 from edge_agent.responding.evidence.chance import poisson_at_least
 from edge_agent.responding.evidence.window import Window, fact
 from edge_agent.responding.words import defect_name, share

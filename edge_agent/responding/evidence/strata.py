@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edge_agent.domain.counting import shows
 from edge_agent.domain.evidence import Evidence
 from edge_agent.domain.inspection import Inspection
-from edge_agent.responding.counting import shows
 from edge_agent.responding.evidence.chance import false_discovery, normal_tail, poisson_at_least
 from edge_agent.responding.evidence.window import Floats, Window, fact
 from edge_agent.responding.words import clean, share

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from edge_agent.domain.counting import shows
 from edge_agent.domain.evidence import Evidence
-from edge_agent.responding.counting import shows
 from edge_agent.responding.evidence.window import Floats, Window, fact
 from edge_agent.responding.words import clock_time
 

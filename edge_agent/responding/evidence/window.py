@@ -8,12 +8,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from edge_agent.domain.counting import counted_defects, is_decided, shows
 from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.plant import PlantEvent, Sample, Signal
 from edge_agent.domain.verdict import ConfirmedCase
-from edge_agent.responding.counting import counted_defects, is_decided, shows
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,0 +1,1 @@
+"""From what the plant answers to what the agent knows: reconcile > recover > refit."""

@@ -1,0 +1,190 @@
+"""The plant's answers, applied to orders: late, twice, out of order, or about something unknown.
+
+Rules: an answer is applied once; the state machine decides, and a terminal state never goes back; an answer that
+changes nothing is acknowledged as ignored, with the reason; the cause that was found is learned from, even when it
+comes after the order was closed.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from edge_agent.contract import outbound
+from edge_agent.contract.envelope import Sender
+from edge_agent.contract.order_index import announce_index
+from edge_agent.domain.analysis import Analysis
+from edge_agent.domain.cause import NONE, OTHER, Catalogue
+from edge_agent.domain.evidence import Polarity
+from edge_agent.domain.incident import Incident, IncidentState
+from edge_agent.domain.verdict import ActualCause, ConfirmedCase, JobResponse, ResponseEvent
+from edge_agent.domain.work_order import OrderState, WorkOrder, may_become
+from edge_agent.ports import Clock, UnitOfWork
+
+TARGETS = {
+    ResponseEvent.ACCEPTED: OrderState.ACCEPTED,
+    ResponseEvent.REJECTED: OrderState.REJECTED,
+    ResponseEvent.STARTED: OrderState.STARTED,
+    ResponseEvent.HELD: OrderState.HELD,
+    ResponseEvent.COMPLETED: OrderState.COMPLETED,
+    ResponseEvent.ABORTED: OrderState.ABORTED,
+    ResponseEvent.CLOSED: OrderState.CLOSED,
+}
+"""What a response makes of an order; ``received`` only says that it arrived."""
+
+CHECKED, LIKELY, LAZY, NO_FAULT = 0.7, 0.5, 0.3, 0.3
+"""How far a label is trusted before the recovery test (docs/diagnosis.md, 4.9)."""
+MIN_MINUTES = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one response.
+
+    Attributes:
+        status: ``applied``, ``ignored`` or ``invalid``.
+        order: the order after it, where it changed.
+        case: what was learned, if anything.
+    """
+
+    status: outbound.AckStatus
+    detail: str = ""
+    order: WorkOrder | None = None
+    case: ConfirmedCase | None = None
+
+
+def reconcile(uow: UnitOfWork, response: JobResponse, catalogue: Catalogue, *, sender: Sender, clock: Clock) -> Outcome:
+    """Apply one response in the transaction of ``uow``: order, incident, confirmed case, acknowledgement, index."""
+    outcome = _apply(uow, response, catalogue, clock.now())
+    learned = outcome.case is not None
+    uow.outbox.add(
+        outbound.response_ack(
+            response, outcome.status, sender=sender, clock=clock, learned_from=learned, detail=outcome.detail
+        )
+    )
+    if outcome.order is not None:
+        if outcome.order.is_terminal:
+            uow.outbox.add(outbound.work_order_cleared(outcome.order, clock=clock))
+        announce_index(uow, sender=sender, clock=clock)
+    return outcome
+
+
+def _apply(uow: UnitOfWork, response: JobResponse, catalogue: Catalogue, now: datetime) -> Outcome:
+    order = uow.orders.get(response.order_id)
+    if order is None:
+        return Outcome(status="invalid", detail="no such order")
+    if response.revision > order.revision:
+        return Outcome(status="invalid", detail=f"revision {response.revision} of {order.number} was never issued")
+    if not uow.answers.add_response(response):
+        return Outcome(status="ignored", detail="this response was applied before")
+    flag = f"answers revision {response.revision} of {order.revision}" if response.revision < order.revision else ""
+    moved, why_not = _moved(order, response, now)
+    if moved is not None:
+        uow.orders.save(moved)
+        if moved.state is OrderState.CLOSED:
+            _close_incidents(uow, moved, now)
+    case = _learned(uow, moved or order, response, catalogue, now)
+    if moved is None and case is None:
+        return Outcome(status="ignored", detail=why_not)
+    detail = "; ".join(text for text in (flag, why_not) if text)
+    return Outcome(status="applied", detail=detail, order=moved, case=case)
+
+
+def _moved(order: WorkOrder, response: JobResponse, now: datetime) -> tuple[WorkOrder | None, str]:
+    """The order in its new state, or why it stays as it is."""
+    named = response.mes_order_id if response.mes_order_id and not order.mes_order_id else order.mes_order_id
+    target = TARGETS.get(response.event)
+    if target is None:
+        return replace(order, mes_order_id=named, updated_at=now), ""
+    if target is order.state:
+        return None, f"{order.number} is {order.state.value} already"
+    if not may_become(order.state, target):
+        return None, f"{order.number} is {order.state.value} and cannot become {target.value}"
+    moved = replace(order.moved(target, at=now), mes_order_id=named)
+    if response.reason:
+        moved = replace(moved, attributes={**moved.attributes, f"{target.value}_because": response.reason[:200]})
+    return moved, ""
+
+
+def _close_incidents(uow: UnitOfWork, order: WorkOrder, now: datetime) -> None:
+    """The order's incident is over, and those that were joined to it."""
+    own = uow.incidents.get(order.incident_id)
+    joined = [one for one in uow.incidents.open() if one.parent_id == order.incident_id]
+    for incident in [*([own] if own else []), *joined]:
+        if incident.state is IncidentState.OPEN:
+            uow.incidents.save(_closed(incident, now, f"order {order.number} was closed"))
+
+
+def _closed(incident: Incident, now: datetime, why: str) -> Incident:
+    return replace(
+        incident,
+        state=IncidentState.CLOSED,
+        revision=incident.revision + 1,
+        updated_at=now,
+        attributes={**incident.attributes, "closed_because": why},
+    )
+
+
+def _learned(
+    uow: UnitOfWork, order: WorkOrder, response: JobResponse, catalogue: Catalogue, now: datetime
+) -> ConfirmedCase | None:
+    """The confirmed case, once the order is closed and somebody said what it was."""
+    if order.state is not OrderState.CLOSED:
+        return None
+    actual = response.actual or _last_said(uow, order)
+    analysis = uow.analyses.latest(order.incident_id)
+    incident = uow.incidents.get(order.incident_id)
+    if actual is None or analysis is None or incident is None:
+        return None
+    cause_id, text = known_cause(actual, catalogue)
+    if cause_id is None:
+        return None
+    case = ConfirmedCase(
+        incident_id=order.incident_id,
+        order_id=order.order_id,
+        cause_id=cause_id,
+        code=incident.code,
+        line_id=order.line_id,
+        tokens=signs(analysis),
+        weight=label_weight(actual, cause_id),
+        confirmed_at=now,
+        first_suspect=order.suspects[0].cause_id if order.suspects else None,
+        text=text,
+    )
+    uow.answers.save_case(case)
+    return case
+
+
+def _last_said(uow: UnitOfWork, order: WorkOrder) -> ActualCause | None:
+    said = [one.actual for one in uow.answers.responses(order.order_id) if one.actual is not None]
+    return said[-1] if said else None
+
+
+def known_cause(actual: ActualCause, catalogue: Catalogue) -> tuple[str | None, str]:
+    """The catalogue's id for what was found, and the text that goes with it.
+
+    An id the catalogue does not have is OTHER, with the id kept in the text; nothing said at all is None.
+    """
+    if actual.cause_id is None:
+        return (OTHER, actual.cause_text) if actual.cause_text.strip() else (None, "")
+    if actual.cause_id in {NONE, OTHER} or catalogue.cause(actual.cause_id):
+        return actual.cause_id, actual.cause_text
+    return OTHER, f"{actual.cause_id}: {actual.cause_text}".strip(": ")
+
+
+def signs(analysis: Analysis) -> dict[str, int]:
+    """Token to +1 (found) or -1 (looked for and not there); unknown ones are left out."""
+    found: dict[str, int] = {}
+    for one in analysis.evidence:
+        if one.token is None or one.polarity is Polarity.UNKNOWN:
+            continue
+        found[one.token] = max(found.get(one.token, -1), 1 if one.polarity is Polarity.PRESENT else -1)
+    return found
+
+
+def label_weight(actual: ActualCause, cause_id: str) -> float:
+    """How far to trust what was said. Agreeing costs nothing, so agreeing without any work done is trusted least."""
+    if cause_id == NONE:
+        return NO_FAULT
+    worked = bool(actual.action_ids or actual.parts) and (actual.minutes is None or actual.minutes >= MIN_MINUTES)
+    if worked:
+        return CHECKED
+    return LAZY if actual.confirms == "yes" else LIKELY

@@ -1,0 +1,237 @@
+"""Learning from confirmed cases: a softmax anchored to the catalogue, and a gate that lets no fit do harm.
+
+logit_c = log prior + g * L_c + sum_j W_cj (e_j - b_j) + bias_c, with W ~ N(0, 1/lambda), bias ~ N(0, 1) and
+g ~ N(0.8, 0.3^2): with no cases it is the catalogue, with many it is what happened here. A fit is used only if its
+leave-one-out predictions are not worse than the catalogue's on all cases, nor than the present weights' on the cases
+that those have not seen. Design and measurements: docs/diagnosis.md, 4.3.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize
+
+from edge_agent.domain.cause import NONE, OTHER, Catalogue
+from edge_agent.domain.inference import SEED, Weights, posterior, prior, remembered, support, unexplained
+from edge_agent.domain.verdict import ConfirmedCase
+
+LAMBDA = 2.0
+GAIN, GAIN_SD = 0.8, 0.3
+MIN_CASES = 5
+FOLDS = 20
+TOLERANCE = 1e-6
+MAX_TOP_LOST = 2
+KEEP_BELOW = 0.01
+"""Weights smaller than this are not kept: they say nothing and fill the store."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refit:
+    """A fit and what the gate says of it.
+
+    Attributes:
+        loss, seed_loss: mean weighted log loss, left out and of the catalogue alone.
+        activate: it may be used.
+        reason: why, or why not.
+    """
+
+    weights: Weights
+    cases: int
+    loss: float
+    seed_loss: float
+    top: int
+    seed_top: int
+    activate: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """Confirmed cases as numbers. n cases, c causes, t tokens."""
+
+    causes: tuple[str, ...]
+    tokens: tuple[str, ...]
+    evidence: Floats  # (n, t) e - b; 0 where unknown
+    support: Floats  # (n, c)
+    log_prior: Floats  # (c,)
+    truth: npt.NDArray[np.int64]  # (n,)
+    weight: Floats  # (n,)
+
+
+def refit(
+    cases: Sequence[ConfirmedCase],
+    catalogue: Catalogue,
+    background: Mapping[str, float],
+    current: Weights = SEED,
+    *,
+    unseen: Sequence[ConfirmedCase] = (),
+    version: str,
+) -> Refit:
+    """Fit on all cases and judge the fit on cases it has not seen.
+
+    Args:
+        unseen: the cases confirmed since ``current`` was fitted: the only fair test of it.
+        version: the name of the new weights.
+    """
+    usable = [case for case in cases if case.weight > 0]
+    seed_loss, seed_top = _judge(SEED, usable, catalogue, background)
+    if len(usable) < MIN_CASES:
+        return _refused(current, len(usable), seed_loss, seed_top, f"{len(usable)} cases; {MIN_CASES} are needed")
+    predictions = _left_out(usable, catalogue, background)
+    loss, top = _loss(predictions, usable)
+    weights = _fit(_table(usable, catalogue, background), version)
+    activate, reason = _gate(loss, top, seed_loss, seed_top)
+    if activate and unseen:
+        now, _ = _judge(current, unseen, catalogue, background)
+        places = {case.order_id: place for place, case in enumerate(usable)}
+        shared = [case for case in unseen if case.order_id in places]
+        then, _ = _loss([predictions[places[case.order_id]] for case in shared], shared)
+        if then > now + TOLERANCE:
+            activate, reason = False, f"worse than the present weights on {len(shared)} new cases"
+    return Refit(
+        weights=weights,
+        cases=len(usable),
+        loss=loss,
+        seed_loss=seed_loss,
+        top=top,
+        seed_top=seed_top,
+        activate=activate,
+        reason=reason,
+    )
+
+
+def _refused(current: Weights, cases: int, loss: float, top: int, reason: str) -> Refit:
+    return Refit(
+        weights=current,
+        cases=cases,
+        loss=loss,
+        seed_loss=loss,
+        top=top,
+        seed_top=top,
+        activate=False,
+        reason=reason,
+    )
+
+
+def _gate(loss: float, top: int, seed_loss: float, seed_top: int) -> tuple[bool, str]:
+    if loss > seed_loss + TOLERANCE:
+        return False, f"left-out log loss {loss:.3f} is worse than the catalogue's {seed_loss:.3f}"
+    if top < seed_top - MAX_TOP_LOST:
+        return False, f"left-out first places fell from {seed_top} to {top}"
+    return True, f"left-out log loss {loss:.3f}, the catalogue's is {seed_loss:.3f}"
+
+
+def _left_out(
+    cases: Sequence[ConfirmedCase], catalogue: Catalogue, background: Mapping[str, float]
+) -> list[dict[str, float]]:
+    """Each case predicted by a fit without it (in at most 20 folds)."""
+    predictions: list[dict[str, float]] = [{} for _ in cases]
+    for fold in np.array_split(np.arange(len(cases)), min(len(cases), FOLDS)):
+        held = set(fold.tolist())
+        kept = [case for place, case in enumerate(cases) if place not in held]
+        weights = _fit(_table(kept, catalogue, background), "fold")
+        for place in held:
+            predictions[place] = _predict(cases[place], weights, catalogue, background)
+    return predictions
+
+
+def _predict(
+    case: ConfirmedCase, weights: Weights, catalogue: Catalogue, background: Mapping[str, float]
+) -> dict[str, float]:
+    return {one.cause_id: one.p for one in posterior(catalogue, remembered(case.tokens), background, weights)}
+
+
+def _judge(
+    weights: Weights, cases: Sequence[ConfirmedCase], catalogue: Catalogue, background: Mapping[str, float]
+) -> tuple[float, int]:
+    return _loss([_predict(case, weights, catalogue, background) for case in cases], cases)
+
+
+def _loss(predictions: Sequence[Mapping[str, float]], cases: Sequence[ConfirmedCase]) -> tuple[float, int]:
+    """Mean log loss weighted by trust, and how often the truth came first."""
+    total = sum(case.weight for case in cases)
+    if not total:
+        return 0.0, 0
+    loss = sum(
+        -case.weight * log(max(p.get(case.cause_id, 0.0), 1e-6)) for p, case in zip(predictions, cases, strict=True)
+    )
+    top = sum(max(p, key=lambda c: p[c]) == case.cause_id for p, case in zip(predictions, cases, strict=True))
+    return loss / total, top
+
+
+def _table(cases: Sequence[ConfirmedCase], catalogue: Catalogue, background: Mapping[str, float]) -> _Table:
+    causes = (*(cause.cause_id for cause in catalogue.causes), NONE, OTHER)
+    tokens = tuple(sorted({token for case in cases for token in case.tokens if token in background}))
+    priors = prior(catalogue)
+    observed = [remembered(case.tokens) for case in cases]
+    evidence = np.array(
+        [[one[t].seen - background[t] if t in one else 0.0 for t in tokens] for one in observed], dtype=np.float64
+    ).reshape(len(cases), len(tokens))
+    supports = np.array(
+        [
+            [
+                *(sum(support(cause, one, background).values()) for cause in catalogue.causes),
+                0.0,
+                sum(unexplained(one, background).values()),
+            ]
+            for one in observed
+        ],
+        dtype=np.float64,
+    ).reshape(len(cases), len(causes))
+    return _Table(
+        causes=causes,
+        tokens=tokens,
+        evidence=evidence,
+        support=supports,
+        log_prior=np.log([priors[cause] for cause in causes]),
+        truth=np.array([causes.index(case.cause_id) for case in cases], dtype=np.int64),
+        weight=np.array([case.weight for case in cases], dtype=np.float64),
+    )
+
+
+def _fit(table: _Table, version: str) -> Weights:
+    """Maximum a posteriori by L-BFGS with the analytic gradient."""
+    causes, tokens = len(table.causes), len(table.tokens)
+
+    def unpack(values: Floats) -> tuple[float, Floats, Floats]:
+        return float(values[0]), values[1 : 1 + causes], values[1 + causes :].reshape(causes, tokens)
+
+    def objective(values: Floats) -> tuple[float, Floats]:
+        gain, bias, matrix = unpack(values)
+        logits = table.log_prior + gain * table.support + bias + table.evidence @ matrix.T
+        logits = logits - logits.max(axis=1, keepdims=True)
+        p = np.exp(logits)
+        p /= p.sum(axis=1, keepdims=True)
+        rows = np.arange(len(table.truth))
+        loss = -(table.weight * np.log(np.maximum(p[rows, table.truth], 1e-12))).sum()
+        error = p.copy()
+        error[rows, table.truth] -= 1
+        error *= table.weight[:, None]
+        loss += 0.5 * LAMBDA * (matrix**2).sum() + 0.5 * (bias**2).sum() + 0.5 * ((gain - GAIN) / GAIN_SD) ** 2
+        gradient = np.concatenate(
+            [
+                [(error * table.support).sum() + (gain - GAIN) / GAIN_SD**2],
+                error.sum(axis=0) + bias,
+                (error.T @ table.evidence + LAMBDA * matrix).ravel(),
+            ]
+        )
+        return float(loss), gradient
+
+    start = np.concatenate([[GAIN], np.zeros(causes + causes * tokens)])
+    found = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 200})
+    gain, bias, matrix = unpack(found.x)
+    return Weights(
+        version=version,
+        gain=round(gain, 4),
+        bias={cause: round(float(b), 4) for cause, b in zip(table.causes, bias, strict=True) if abs(b) >= KEEP_BELOW},
+        matrix={
+            cause: kept
+            for cause, row in zip(table.causes, matrix, strict=True)
+            if (kept := {t: round(float(w), 4) for t, w in zip(table.tokens, row, strict=True) if abs(w) >= KEEP_BELOW})
+        },
+    )
