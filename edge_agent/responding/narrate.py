@@ -1,0 +1,245 @@
+"""The language model's note about an analysis: asked for, checked, and put beside the template's text.
+
+The order went out before, on rules; this adds words to it or nothing. It never touches the ranking, a figure or a
+priority. An unqualified model's text is shown as a note, marked; a qualified one's may stand in the order.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from edge_agent.domain.analysis import Analysis, Narrative
+from edge_agent.domain.cause import Catalogue
+from edge_agent.domain.faults import Transient
+from edge_agent.domain.incident import Incident
+from edge_agent.ports import Analyst, Clock, Store, UnitOfWork, WritingTask, Written
+from edge_agent.responding import prompt
+from edge_agent.responding.placeholders import Brief, brief
+from edge_agent.responding.validator import Note, Violation, check
+
+log = structlog.get_logger(__name__)
+
+TALLY = "llm.tally"
+"""Fact: how many notes were accepted, refused or not had, and how often each rule refused one."""
+UNAVAILABLE = "unavailable"
+LLM = "llm"
+_LOOKED_AT = 20
+_TRIES = 2
+_CACHED = 64
+_REST_FIRST_S, _REST_MOST_S = 5.0, 300.0
+
+AddNarrative = Callable[[UnitOfWork, Analysis, Narrative], object]
+
+
+def qualified_key(model_sha256: str) -> str:
+    """The fact that says whether a model passed its exam: True lets its text stand in orders."""
+    return f"llm.qualified:{model_sha256}"
+
+
+def keep_narrative(uow: UnitOfWork, analysis: Analysis, narrative: Narrative) -> Analysis:
+    """The analysis with this narrative in place of an earlier one of the same source, saved."""
+    others = tuple(one for one in analysis.narratives if one.source != narrative.source)
+    kept = replace(analysis, narratives=(*others, narrative))
+    uow.analyses.save(kept)
+    return kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """An analysis that waits for its note."""
+
+    analysis: Analysis
+    incident: Incident
+    brief: Brief
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    """What came of asking: the last draft and its check."""
+
+    written: Written
+    outcome: Note | tuple[Violation, ...]
+    latency_ms: float
+
+
+class Narrator:
+    """Writes one note per step for the newest analysis that has none.
+
+    Args:
+        deadline_s: for each of the at most two calls of the analyst.
+        max_age: older analyses are left with the template's text.
+        add_narrative: puts an accepted narrative into analysis and order.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        analyst: Analyst,
+        catalogue: Catalogue,
+        *,
+        deadline_s: float = 60.0,
+        max_tokens: int = 160,
+        max_age: timedelta = timedelta(minutes=30),
+        add_narrative: AddNarrative = keep_narrative,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._analyst = analyst
+        self._catalogue = catalogue
+        self._deadline_s = deadline_s
+        self._max_tokens = max_tokens
+        self._max_age = max_age
+        self._add_narrative = add_narrative
+        self._cache: dict[str, Written] = {}
+        self._failed: dict[UUID, int] = {}
+        self._rest_until_ns = 0
+        self._failures = 0
+
+    def step(self) -> bool:
+        """Write at most one note; whether anything was done. Never raises for trouble of the model's."""
+        if self._clock.monotonic_ns() < self._rest_until_ns:
+            return False
+        subject = self._next()
+        if subject is None:
+            return False
+        try:
+            attempt = self._attempt(subject.brief)
+        except Transient as error:
+            self._count_failure(subject, error)
+            return True
+        self._returned()
+        self._settle(subject, attempt)
+        return True
+
+    def _next(self) -> _Subject | None:
+        """The newest analysis without a note that a note could be written for."""
+        oldest = self._clock.now() - self._max_age
+        with self._store.reader() as uow:
+            incidents = uow.incidents.recent(_LOOKED_AT)
+            pairs = [(uow.analyses.latest(incident.incident_id), incident) for incident in incidents]
+        waiting = [
+            (analysis, incident)
+            for analysis, incident in pairs
+            if analysis is not None and analysis.made_at >= oldest and not _has_note(analysis)
+        ]
+        for analysis, incident in sorted(waiting, key=lambda pair: pair[0].made_at, reverse=True):
+            found = brief(analysis, incident, self._catalogue)
+            if found is not None:
+                return _Subject(analysis=analysis, incident=incident, brief=found)
+        return None
+
+    def _attempt(self, about: Brief) -> _Attempt:
+        """Ask, check, and ask once more with the complaints."""
+        written = self._ask(prompt.task(about, max_tokens=self._max_tokens))
+        latency_ms = written.latency_ms
+        outcome = check(written.text, about)
+        if not isinstance(outcome, Note):
+            refused = tuple(dict.fromkeys(violation.text for violation in outcome))
+            written = self._ask(prompt.task(about, max_tokens=self._max_tokens, refused=refused))
+            latency_ms += written.latency_ms
+            outcome = check(written.text, about)
+        return _Attempt(written=written, outcome=outcome, latency_ms=latency_ms)
+
+    def _ask(self, task: WritingTask) -> Written:
+        """The same question gets the same answer without asking: prompts hold no figures, so revisions often match."""
+        key = hashlib.sha256(
+            "\0".join((self._analyst.name, task.system, task.prompt, task.grammar)).encode()
+        ).hexdigest()
+        known = self._cache.get(key)
+        if known is not None:
+            return replace(known, latency_ms=0.0)
+        written = self._analyst.write(task, self._deadline_s)
+        if len(self._cache) >= _CACHED:
+            del self._cache[next(iter(self._cache))]
+        self._cache[key] = written
+        return written
+
+    def _settle(self, subject: _Subject, attempt: _Attempt) -> None:
+        """Write down what came of it, for the newest revision if the draft holds for that one too."""
+        incident_id = subject.incident.incident_id
+        with self._store.unit() as uow:
+            analysis, outcome = uow.analyses.latest(incident_id), attempt.outcome
+            if analysis is None:
+                return
+            if analysis.analysis_id != subject.analysis.analysis_id or analysis.revision != subject.analysis.revision:
+                incident = uow.incidents.get(incident_id) or subject.incident
+                about = brief(analysis, incident, self._catalogue)
+                if about is None or not isinstance(outcome := check(attempt.written.text, about), Note):
+                    log.info("note dropped, its analysis was superseded", incident=str(incident_id))
+                    return
+            self._save(uow, analysis, attempt, outcome)
+            uow.commit()
+
+    def _save(
+        self, uow: UnitOfWork, analysis: Analysis, attempt: _Attempt, outcome: Note | tuple[Violation, ...]
+    ) -> None:
+        model = attempt.written.model_sha256
+        facts = {"model": model[:16], "latency_ms": round(attempt.latency_ms), "incident": str(analysis.incident_id)}
+        if isinstance(outcome, Note):
+            shown_as = "text" if uow.facts.get(qualified_key(model)) is True else "note"
+            narrative = Narrative(
+                source=LLM,
+                text=outcome.text,
+                citations=outcome.citations,
+                shown_as=shown_as,
+                model=model,
+                latency_ms=attempt.latency_ms,
+            )
+            _count(uow, "accepted")
+            self._add_narrative(uow, analysis, narrative)
+            log.info("note accepted", shown_as=shown_as, **facts)
+            return
+        rules = tuple(dict.fromkeys(violation.rule for violation in outcome))
+        _count(uow, "refused", rules)
+        keep_narrative(uow, analysis, _refused(rules, model, attempt.latency_ms))
+        log.info("note refused, the template's text stands", rules=rules, **facts)
+
+    def _count_failure(self, subject: _Subject, error: Transient) -> None:
+        """Rest longer and longer; an analysis that failed twice keeps the template's text."""
+        if self._failures == 0:
+            log.warning(
+                "language model went away, orders go out on rules", analyst=self._analyst.name, error=str(error)
+            )
+        rest_s = min(_REST_MOST_S, _REST_FIRST_S * 2.0**self._failures)
+        self._rest_until_ns = self._clock.monotonic_ns() + int(rest_s * 1e9)
+        self._failures = min(self._failures + 1, 32)
+        analysis = subject.analysis
+        tries = self._failed.pop(analysis.analysis_id, 0) + 1
+        if tries < _TRIES:
+            self._failed = dict([*self._failed.items(), (analysis.analysis_id, tries)][-_CACHED:])
+            return
+        with self._store.unit() as uow:
+            newest = uow.analyses.latest(analysis.incident_id)
+            if newest is not None and newest.analysis_id == analysis.analysis_id:
+                keep_narrative(uow, newest, _refused((UNAVAILABLE,), "", 0.0))
+                _count(uow, UNAVAILABLE)
+                uow.commit()
+
+    def _returned(self) -> None:
+        if self._failures:
+            log.info("language model is back", analyst=self._analyst.name)
+        self._failures = 0
+
+
+def _has_note(analysis: Analysis) -> bool:
+    return any(one.source == LLM for one in analysis.narratives)
+
+
+def _refused(rules: tuple[str, ...], model: str, latency_ms: float) -> Narrative:
+    return Narrative(source=LLM, text="", shown_as="note", model=model, latency_ms=latency_ms, rejected=rules)
+
+
+def _count(uow: UnitOfWork, outcome: str, rules: tuple[str, ...] = ()) -> None:
+    known = uow.facts.get(TALLY)
+    tally: dict[str, Any] = dict(known) if isinstance(known, Mapping) else {}
+    tally[outcome] = int(tally.get(outcome, 0)) + 1
+    by_rule = dict(tally.get("rules", {}))
+    for rule in rules:
+        by_rule[rule] = int(by_rule.get(rule, 0)) + 1
+    uow.facts.set(TALLY, tally | {"rules": by_rule})
