@@ -186,8 +186,16 @@ class ImageStore(Protocol):
 class Inspections(Protocol):
     """All inspections, in the order they were recorded. ``seq`` is the store's own counter, growing by commit."""
 
+    def expect(self, shot: Shot) -> None:
+        """Note that this shot was taken and owes an answer. Idempotent on shot_id."""
+        ...
+
+    def unanswered(self, station_id: str) -> list[Shot]:
+        """Shots that were taken and have no inspection (the process died), oldest first."""
+        ...
+
     def add(self, inspection: Inspection) -> None:
-        """Idempotent on inspection_id."""
+        """Answers the shot it is of. Idempotent on inspection_id."""
         ...
 
     def get(self, inspection_id: UUID) -> Inspection | None: ...

@@ -46,8 +46,8 @@ class Stopwatch:
             self._stages[name] = self._stages.get(name, 0.0) + spent
 
     def since_trigger_ms(self, shot: Shot) -> float:
-        """Milliseconds since the trigger."""
-        return (self._clock.monotonic_ns() - shot.triggered_ns) / 1e6
+        """Milliseconds since the trigger; 0 for a shot of an earlier boot, whose monotonic clock was another."""
+        return max(0.0, (self._clock.monotonic_ns() - shot.triggered_ns) / 1e6)
 
     def read(self, shot: Shot) -> Times:
         """All stages so far, and ``total`` since the trigger."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from edge_agent.domain.inspection import Evaluation, ImageRef, Inspection
 from edge_agent.domain.message import OutboundMessage
+from edge_agent.domain.part import Shot
 from edge_agent.inspecting.inspector import Look
 from edge_agent.ports import ImageStore, Store
 
@@ -26,6 +27,23 @@ class Recorder:
         self._images = images
         self._announce = announce
         self._keep_ok_share = keep_ok_share
+
+    def expect(self, shot: Shot) -> None:
+        """Note that a shot owes an answer, so that it gets one even if the process dies.
+
+        Not waiting for the disk: after a power cut the PLC and the part's image are gone as well.
+
+        Raises:
+            Transient: it could not be noted.
+        """
+        with self._store.unit(durable=False) as unit:
+            unit.inspections.expect(shot)
+            unit.commit()
+
+    def unanswered(self, station_id: str) -> list[Shot]:
+        """Shots of an earlier process that never got their answer."""
+        with self._store.reader() as unit:
+            return unit.inspections.unanswered(station_id)
 
     def record(self, look: Look) -> Inspection:
         """Store one inspection with its images and messages; what it is now, image references included.

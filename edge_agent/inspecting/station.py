@@ -56,6 +56,19 @@ class Answering:
         self._count(inspection, answered_ms=(self._clock.monotonic_ns() - inspection.shot.triggered_ns) / 1e6)
         return inspection
 
+    def expect(self, shot: Shot) -> Reason | None:
+        """Note that a shot owes an answer; the reason why it cannot be noted, which refuses it."""
+        try:
+            self._recorder.expect(shot)
+        except Transient as error:
+            self._report(Condition.DOWN, str(error))
+            return Reason(code="store.failed", text=f"the trigger could not be recorded: {error}")
+        return None
+
+    def unanswered(self) -> list[Shot]:
+        """Shots that an earlier process took and never answered."""
+        return self._recorder.unanswered(self.station_id)
+
     def retry_unrecorded(self) -> bool:
         """Write down what could not be written before; True when something was."""
         with self._lock:
@@ -217,7 +230,10 @@ class TriggerWorker:
         self._report(Condition.DOWN, detail)
 
     def _hand_over(self, shot: Shot) -> None:
-        if not self._channel.offer(shot):
+        trouble = self._answering.expect(shot)
+        if trouble is not None:
+            self._refuse(shot, trouble.code, trouble.text)
+        elif not self._channel.offer(shot):
             self._refuse(shot, "station.overrun", "the station's queue is full")
         ledger = self._channel.ledger
         station = self._answering.station_id
@@ -270,7 +286,10 @@ class InspectionWorker:
         self._connected = False
 
     def setup(self) -> None:
-        """Connect the camera once; ConfigError stops the start, an absent camera does not."""
+        """Answer for what an earlier process left; connect the camera (ConfigError stops the start, absence not)."""
+        for shot in self._answering.unanswered():
+            reason = Reason(code="agent.restarted", text="the agent was restarted before this part was inspected")
+            self._answering.answer(self._inspector.refuse(shot, reason))
         self._connect()
 
     def step(self) -> bool:

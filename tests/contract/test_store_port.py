@@ -206,6 +206,21 @@ def _fact(store: Database, key: str, value: Any) -> None:
         unit.commit()
 
 
+def test_a_shot_owes_an_answer_until_its_inspection_is_recorded(store: Database, clock: FakeClock) -> None:
+    first, second = an_inspection(clock), an_inspection(clock)
+    with store.unit(durable=False) as unit:
+        for _ in range(2):
+            unit.inspections.expect(first.shot)
+            unit.inspections.expect(second.shot)
+        unit.commit()
+    with store.unit() as unit:
+        unit.inspections.add(first)
+        unit.commit()
+    with store.reader() as unit:
+        assert unit.inspections.unanswered(second.shot.station_id) == [second.shot]
+        assert unit.inspections.unanswered("another station") == []
+
+
 def test_an_inspection_is_added_once(store: Database, clock: FakeClock) -> None:
     inspection = an_inspection(clock, codes=("open", "short"))
     _add(store, inspection, inspection)

@@ -160,8 +160,15 @@ class FakeRecorder:
     def __init__(self) -> None:
         self.fails = False
         self.kept: dict[UUID, Inspection] = {}
+        self.expected: dict[UUID, Shot] = {}
 
-    def expect(self, shot: Shot) -> None: ...
+    def expect(self, shot: Shot) -> None:
+        if self.fails:
+            raise Transient("disk full")
+        self.expected[shot.shot_id] = shot
+
+    def unanswered(self, station_id: str) -> list[Shot]:
+        return [shot for key, shot in self.expected.items() if key not in self.kept]
 
     def record(self, look: Look) -> Inspection:
         if self.fails:

@@ -105,8 +105,8 @@ def test_a_lost_camera_holds_parts_until_it_returns() -> None:
 
 def test_what_cannot_be_recorded_is_held_and_recorded_later() -> None:
     line = Line([board()])
-    line.recorder.fails = True
     line.trigger_parts(1)
+    line.recorder.fails = True
     line.inspecting.step()
     assert line.actuator.told[-1] == ("HOLD", "P-0")
     assert line.health.worst() is Condition.DOWN
@@ -139,3 +139,20 @@ def test_the_heartbeat_goes_on_without_parts() -> None:
         line.waiting.step()
         line.clock.advance(0.6)
     assert line.actuator.beats == 4
+
+
+def test_a_trigger_that_cannot_be_recorded_is_held_at_once() -> None:
+    line = Line([board()])
+    line.recorder.fails = True
+    line.trigger_parts(1)
+    assert line.actuator.told == [("HOLD", "P-0")]
+    assert line.channel.ledger.offered == 0
+
+
+def test_what_an_earlier_process_left_is_answered_at_start() -> None:
+    line = Line([board()])
+    line.recorder.expect(shot(line.clock, "P-before"))
+    line.inspecting.setup()
+    assert line.actuator.told == [("HOLD", "P-before")]
+    (inspection,) = line.recorder.kept.values()
+    assert inspection.reasons[0].code == "agent.restarted"

@@ -102,11 +102,15 @@ class Database:
             raise
 
     def commit(self, session: Session) -> None:
-        """For `SqlUnit`."""
-        if self._backend.is_lost(session.connection):
-            raise Transient(f"{self.place}: an earlier error has rolled the transaction back; nothing was written")
-        session.flush()
-        session.connection.commit()
+        """For `SqlUnit`: all or nothing; after a failure the unit stands at its beginning."""
+        try:
+            if self._backend.is_lost(session.connection):
+                raise Transient(f"{self.place}: an earlier error has rolled the transaction back; nothing was written")
+            session.flush()
+            session.connection.commit()
+        except BaseException:
+            session.rollback()
+            raise
 
     def end(self, session: Session, *, writing: bool) -> None:
         """For `SqlUnit`: roll back what was not committed, and let the next one write."""

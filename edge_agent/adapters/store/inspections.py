@@ -8,14 +8,18 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, bindparam, func, select
 
 from edge_agent.adapters.store.codec import decode, encode, finite, label, to_us
-from edge_agent.adapters.store.schema import defects, inspections
+from edge_agent.adapters.store.schema import defects, expected_shots, inspections
 from edge_agent.adapters.store.session import Session
 from edge_agent.domain.inspection import Evaluation, Inspection
+from edge_agent.domain.part import Shot
 
 PRUNE_BATCH = 2_000
 
 _KNOWN = select(inspections.c.seq).where(inspections.c.inspection_id == bindparam("id"))
 _GET = select(inspections.c.document).where(inspections.c.inspection_id == bindparam("id"))
+_EXPECTED = select(expected_shots.c.shot_id).where(expected_shots.c.shot_id == bindparam("id"))
+_EXPECT = expected_shots.insert()
+_ANSWER = expected_shots.delete().where(expected_shots.c.shot_id == bindparam("id"))
 _ADD = inspections.insert()
 _ADD_DEFECTS = defects.insert()
 
@@ -26,8 +30,29 @@ class SqlInspections:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    def expect(self, shot: Shot) -> None:
+        """Idempotent on shot_id."""
+        if self._session.first(_EXPECTED, {"id": shot.shot_id}) is None:
+            row = {
+                "shot_id": shot.shot_id,
+                "station_id": label(shot.station_id),
+                "triggered_us": to_us(shot.triggered_at),
+                "document": encode(shot),
+            }
+            self._session.write(_EXPECT, row)
+
+    def unanswered(self, station_id: str) -> list[Shot]:
+        """Oldest first."""
+        query = (
+            select(expected_shots.c.document)
+            .where(expected_shots.c.station_id == label(station_id))
+            .order_by(expected_shots.c.triggered_us)
+        )
+        return [decode(Shot, row["document"]) for row in self._session.rows(query)]
+
     def add(self, inspection: Inspection) -> None:
-        """Idempotent on inspection_id."""
+        """Answers the shot it is of. Idempotent on inspection_id."""
+        self._session.write(_ANSWER, {"id": inspection.shot.shot_id})
         if self._session.first(_KNOWN, {"id": inspection.inspection_id}) is not None:
             return
         seq = self._session.take("inspections")

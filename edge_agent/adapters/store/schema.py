@@ -71,6 +71,16 @@ inspections = Table(
     Index(None, "station_id", "seq"),
 )
 
+expected_shots = Table(
+    "expected_shots",
+    metadata,
+    Column("shot_id", Uuid, primary_key=True),
+    Column("station_id", String, nullable=False, index=True),
+    Column("triggered_us", BigInteger, nullable=False),
+    _document(),
+)
+"""Shots that were taken and are not answered yet."""
+
 defects = Table(
     "defects",
     metadata,

@@ -65,6 +65,7 @@ class Session:
                 self.write(_ADD_COUNTER, {"name": counter, "value": last})
         self._counters.clear()
 
-    def forget(self) -> None:
-        """The transaction was rolled back: so are the counters."""
+    def rollback(self) -> None:
+        """Forget what was written, the counters too."""
         self._counters.clear()
+        self.connection.rollback()

@@ -47,8 +47,7 @@ class SqlUnit:
 
     def rollback(self) -> None:
         """Forget what was written since the block began or the last commit."""
-        self._session.forget()
-        self._session.connection.rollback()
+        self._session.rollback()
 
     @property
     def _session(self) -> Session:

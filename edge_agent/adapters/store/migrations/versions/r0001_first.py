@@ -43,6 +43,15 @@ def _counters_and_facts() -> None:
 
 def _inspections() -> None:
     op.create_table(
+        "expected_shots",
+        sa.Column("shot_id", sa.Uuid(), nullable=False),
+        sa.Column("station_id", sa.String(), nullable=False),
+        sa.Column("triggered_us", sa.BigInteger(), nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("shot_id", name="pk_expected_shots"),
+    )
+    op.create_index("ix_expected_shots_station_id", "expected_shots", ["station_id"])
+    op.create_table(
         "inspections",
         sa.Column("seq", _NUMBER, autoincrement=False, nullable=False),
         sa.Column("inspection_id", sa.Uuid(), nullable=False),
