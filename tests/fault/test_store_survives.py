@@ -17,6 +17,7 @@ import pytest
 from edge_agent.adapters.clock import SystemClock
 from edge_agent.adapters.store.database import Database, sqlite_url
 from edge_agent.domain.faults import ConfigError, Transient
+from edge_agent.ports import UnitOfWork
 from tests.fakes.made import a_message, an_inspection
 
 pytestmark = pytest.mark.fault
@@ -152,6 +153,37 @@ def test_a_full_disk_costs_nothing_that_was_committed_and_writing_goes_on_when_t
     assert len(inspections) == written + 1
     assert announced == inspections
     assert sequences == list(range(1, written + 2))
+
+
+def test_a_unit_whose_commit_failed_stands_at_its_beginning(small_disk: Path) -> None:
+    store = Database(sqlite_url(small_disk), clock=SystemClock())
+    store.migrate()
+    with store.unit() as unit:
+        assert unit.orders.next_number() == "WO-0001"
+        with pytest.raises(Transient, match="disk full"):
+            set_and_commit(unit, "large", "x" * 4 * 2**20)
+        assert unit.facts.get("large") is None
+        assert unit.orders.next_number() == "WO-0001"
+        set_and_commit(unit, "small", "x")
+    with store.reader() as reader:
+        assert (reader.facts.get("large"), reader.facts.get("small")) == (None, "x")
+    store.close()
+
+
+def test_a_unit_that_sqlite_has_rolled_back_cannot_be_committed(small_disk: Path) -> None:
+    store = Database(sqlite_url(small_disk), clock=SystemClock())
+    store.migrate()
+    with store.unit() as unit:
+        unit.facts.set("before", 1)
+        unit._session.connection.connection.dbapi_connection.rollback()  # as SQLite does on some errors
+        with pytest.raises(Transient, match="rolled the transaction back"):
+            unit.commit()
+    store.close()
+
+
+def set_and_commit(unit: UnitOfWork, key: str, value: str) -> None:
+    unit.facts.set(key, value)
+    unit.commit()
 
 
 def test_a_backup_onto_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path, small_disk: Path) -> None:
