@@ -40,6 +40,10 @@ from edge_agent.ports import (
 )
 from edge_agent.runtime.channel import Channel
 
+_PROJECT = Path(__file__).resolve().parents[2]
+OWN_MODELS = _PROJECT / "models"
+OWN_TEMPLATES = _PROJECT / "reports" / "templates"
+
 CAMERAS = {
     "folder": "edge_agent.adapters.cameras.folder:FolderCamera",
     "video": "edge_agent.adapters.cameras.video:VideoCamera",
@@ -200,7 +204,7 @@ def build(
 
 def models_folder(plant: PlantFile) -> Path:
     """The configured models folder, or the product's own."""
-    return plant.models_dir or Path(__file__).resolve().parents[2] / "models"
+    return plant.models_dir or OWN_MODELS
 
 
 def goldens() -> Goldens:
@@ -376,9 +380,8 @@ def _analyst(configuration: Configuration, folders: Folders, clock: Clock) -> An
 def _printer(configuration: Configuration, clock: Clock) -> DocumentPrinter:
     from edge_agent.adapters.documents.weasy import WeasyPrinter
 
-    own = Path(__file__).resolve().parents[2] / "reports" / "templates"
     chosen = configuration.plant.reports.templates
-    return WeasyPrinter(configuration.resolve(chosen) if chosen else own, clock=clock)
+    return WeasyPrinter(configuration.resolve(chosen) if chosen else OWN_TEMPLATES, clock=clock)
 
 
 def _priority_table(configuration: Configuration) -> Any:

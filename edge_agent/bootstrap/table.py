@@ -107,7 +107,6 @@ def learner(parts: Parts) -> Learner:
         store=parts.store,
         clock=parts.clock,
         catalogue=parts.catalogue,
-        settings=settings_of(parts.configuration),
         sender=parts.sender,
     )
 

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from edge_agent import bootstrap
+from edge_agent.bootstrap import parts
 from edge_agent.adapters.clock import SystemClock
 from edge_agent.config import Configuration, load
 from edge_agent.domain.faults import ConfigError, Transient
@@ -102,7 +102,7 @@ def examine(config: Path | None) -> Iterator[Finding]:
 
 def _configured(configuration: Configuration) -> Iterator[Finding]:
     try:
-        folders = bootstrap.Folders.of(configuration.plant)
+        folders = parts.Folders.of(configuration.plant)
         yield _disk(folders.state)
     except ConfigError as error:
         yield fail("state folder", str(error), "make it and give it to the user that runs the agent")
@@ -226,10 +226,10 @@ def _models(configuration: Configuration | None) -> Iterator[Finding]:
     from edge_agent.config.stations import DetectorOptions
 
     if configuration is None:
-        folder = Path(bootstrap.__file__).resolve().parent.parent / "models"
+        folder = parts.OWN_MODELS
         wanted = [(path.name, DetectorOptions()) for path in sorted(folder.glob("*")) if path.is_dir()]
     else:
-        folder = bootstrap.models_folder(configuration.plant)
+        folder = parts.models_folder(configuration.plant)
         wanted = [
             (recipe.model, station.config.detector)
             for station in configuration.stations
@@ -237,7 +237,7 @@ def _models(configuration: Configuration | None) -> Iterator[Finding]:
         ]
     for name, options in dict(wanted).items():
         try:
-            detector = bootstrap.detector(folder, name, options, SystemClock())
+            detector = parts.detector(folder, name, options, SystemClock())
         except ConfigError as error:
             yield fail(f"model {name}", str(error), "restore the model's folder, or mend detector.providers")
         else:
@@ -252,7 +252,7 @@ def _broker(configuration: Configuration) -> Finding:
     try:
         with socket.create_connection((mqtt.host, mqtt.port), _BROKER_TIMEOUT_S):
             pass
-        password = bootstrap.mqtt_password(configuration, mqtt)
+        password = parts.mqtt_password(configuration, mqtt)
     except OSError as error:
         todo = "check host, port, cable and firewall; the agent runs without it and delivers later"
         return fail(subject, f"no connection: {error}", todo)
@@ -296,7 +296,7 @@ def _cameras(configuration: Configuration) -> Iterator[Finding]:
         options = station.config.camera
         subject = f"camera of station {station.config.id} ({options.kind})"
         try:
-            camera = bootstrap.adapter(bootstrap.CAMERAS, options.kind)(
+            camera = parts.adapter(parts.CAMERAS, options.kind)(
                 options, camera_id=station.config.id, clock=SystemClock()
             )
             camera.open()

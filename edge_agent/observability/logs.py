@@ -7,6 +7,7 @@ from typing import Literal, TextIO
 import structlog
 
 Format = Literal["auto", "json", "console"]
+FORMATS: tuple[Format, ...] = ("auto", "json", "console")
 
 
 def configure(*, level: str = "info", style: Format = "auto", stream: TextIO | None = None) -> None:
@@ -50,6 +51,7 @@ def configure(*, level: str = "info", style: Format = "auto", stream: TextIO | N
 
 def as_format(word: str) -> Format:
     """The log style of a command line's word. Raises ValueError."""
-    if word in ("auto", "json", "console"):
-        return word
+    for known in FORMATS:
+        if word == known:
+            return known
     raise ValueError(f"log style {word!r}: expected auto, json or console")
