@@ -47,7 +47,11 @@ _OLDEST = (
 _UNDER_WAY = or_(outbox.c.state == OutboxState.PENDING.value, outbox.c.state == OutboxState.SENT.value)
 _PUBACKED = (
     outbox.update()
-    .where(outbox.c.sequence == bindparam("of_sequence"), outbox.c.ack == Ack.PUBACK.value, _UNDER_WAY)
+    .where(
+        outbox.c.sequence.in_(bindparam("of_sequences", expanding=True)),
+        outbox.c.ack == Ack.PUBACK.value,
+        _UNDER_WAY,
+    )
     .values(
         state=OutboxState.CONFIRMED.value,
         attempts=outbox.c.attempts + 1,
@@ -101,9 +105,13 @@ class SqlOutbox:
         if not sequences:
             return
         at_us, unknown = to_us(at), at + UNKNOWN_RETRY
-        self._session.write(_PUBACKED, [{"of_sequence": n, "at": at_us} for n in sequences])
-        waiting = [{"of_sequence": n, "at": at_us, "again": to_us(retry_at.get(n, unknown))} for n in sequences]
-        self._session.write(_AWAITING, waiting)
+        done = sum(
+            self._session.write(_PUBACKED, {"of_sequences": list(sequences[start : start + _CHUNK]), "at": at_us})
+            for start in range(0, len(sequences), _CHUNK)
+        )
+        if done < len(sequences):
+            waiting = [{"of_sequence": n, "at": at_us, "again": to_us(retry_at.get(n, unknown))} for n in sequences]
+            self._session.write(_AWAITING, waiting)
 
     def confirm(self, message_ids: Sequence[UUID], *, at: datetime) -> int:
         """Receipts: how many rows became confirmed by it. The MES has it, so whatever we thought of the row is over."""
