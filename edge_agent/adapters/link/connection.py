@@ -24,6 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_agent.adapters.link.backoff import Backoff
+from edge_agent.adapters.link.properties import PublishProperties
 from edge_agent.adapters.link.tls import TlsIdentity
 from edge_agent.config.plant import MqttSection
 from edge_agent.ports import Clock, LinkStatus
@@ -383,19 +384,13 @@ def _connect_properties(options: MqttSection) -> Properties:
 
 
 def _publish_properties(message: Outgoing) -> Properties:
-    properties = _properties(PacketTypes.PUBLISH)
-    if message.content_type:
-        properties.ContentType = message.content_type
-    if message.correlation:
-        properties.CorrelationData = message.correlation.encode()
-    if message.response_topic:
-        properties.ResponseTopic = message.response_topic
-    if message.expiry_s is not None:
-        properties.MessageExpiryInterval = message.expiry_s
-    user_properties = list(message.user_properties)
-    if user_properties:
-        properties.UserProperty = user_properties
-    return properties
+    return PublishProperties(
+        content_type=message.content_type,
+        correlation=message.correlation,
+        response_topic=message.response_topic,
+        expiry_s=message.expiry_s,
+        user_properties=message.user_properties,
+    )
 
 
 def _read_properties(message: paho.MQTTMessage) -> dict[str, str]:
