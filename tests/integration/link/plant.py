@@ -22,7 +22,7 @@ from edge_agent.adapters.store.database import Database
 from edge_agent.config.plant import MqttSection
 from edge_agent.contract import outbound, payloads, topics
 from edge_agent.contract.envelope import Sender
-from edge_agent.domain.message import Ack, Lane, OutboundMessage, OutboxState
+from edge_agent.domain.message import Ack, InboundMessage, Lane, OutboundMessage, OutboxState
 from edge_agent.simulation.broker import Broker
 
 AGENT = "box-1"
@@ -67,7 +67,16 @@ def message(number: int, *, ack: Ack = Ack.RECEIPT, lane: Lane = Lane.FINDINGS, 
 class Box:
     """The agent's side: store, link, and a thread that relays as the worker does."""
 
-    def __init__(self, broker: Broker, folder: Path, *, password: str | None = None, **changes: Any) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        folder: Path,
+        *,
+        password: str | None = None,
+        heard: Callable[[InboundMessage], None] = lambda message: None,
+        **changes: Any,
+    ) -> None:
+        """Args: ``heard`` is told of every job response, after the box's own handler."""
         folder.mkdir(parents=True, exist_ok=True)
         self.store = Database(f"sqlite:///{folder / 'box.sqlite3'}", clock=CLOCK)
         self.store.migrate()
@@ -82,6 +91,7 @@ class Box:
         )
         self.handlers = InboxHandlers(self.store, CLOCK, SENDER)
         self.link.subscribe(topics.under(ROOT, topics.RESPONSES), self.handlers.on_response)
+        self.link.subscribe(topics.under(ROOT, topics.RESPONSES), heard)
         self.link.subscribe(topics.under(ROOT, topics.RECEIPT), self.handlers.on_receipt)
         self.link.subscribe(MES_STATE, self.handlers.on_mes_state)
         self.errors: list[BaseException] = []
