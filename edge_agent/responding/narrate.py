@@ -65,6 +65,7 @@ class _Attempt:
     written: Written
     outcome: Note | tuple[Violation, ...]
     latency_ms: float
+    tries: int
 
 
 class Narrator:
@@ -137,14 +138,14 @@ class Narrator:
     def _attempt(self, about: Brief) -> _Attempt:
         """Ask, check, and ask once more with the complaints."""
         written = self._ask(prompt.task(about, max_tokens=self._max_tokens))
-        latency_ms = written.latency_ms
+        latency_ms, tries = written.latency_ms, 1
         outcome = check(written.text, about)
         if not isinstance(outcome, Note):
             refused = tuple(dict.fromkeys(violation.text for violation in outcome))
             written = self._ask(prompt.task(about, max_tokens=self._max_tokens, refused=refused))
-            latency_ms += written.latency_ms
+            latency_ms, tries = latency_ms + written.latency_ms, 2
             outcome = check(written.text, about)
-        return _Attempt(written=written, outcome=outcome, latency_ms=latency_ms)
+        return _Attempt(written=written, outcome=outcome, latency_ms=latency_ms, tries=tries)
 
     def _ask(self, task: WritingTask) -> Written:
         """The same question gets the same answer without asking: prompts hold no figures, so revisions often match."""
@@ -191,7 +192,7 @@ class Narrator:
                 model=model,
                 latency_ms=attempt.latency_ms,
             )
-            _count(uow, "accepted")
+            _count(uow, "accepted" if attempt.tries == 1 else "accepted_at_second_try")
             self._add_narrative(uow, analysis, narrative)
             log.info("note accepted", shown_as=shown_as, **facts)
             return

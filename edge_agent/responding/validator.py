@@ -312,7 +312,7 @@ def _bound(clause: str, answer: _Answer, brief: Brief) -> bool:
     named = [key for key in _IDS.findall(clause) if key in brief.evidence]
     if len(set(named)) > 1:
         return not telling
-    if not named and "{incident." in clause:
+    if "{incident." in clause:
         return not telling
     candidates = named or [key for key in (*answer.citations, *answer.against) if key in brief.evidence]
     return not telling or any(telling <= set(_present_words(brief.evidence[key])) for key in candidates)
@@ -344,18 +344,20 @@ def _form(answer: _Answer, brief: Brief) -> Iterator[Violation]:
         yield Violation(rule="V9.form", text="write finished sentences in plain English letters")
     if _MARKUP.search(answer.bare) or re.search(r"[{}]", answer.bare):
         yield Violation(rule="V9.markup", text="write no markup, braces or addresses")
+    if "{cause}" not in answer.text or not _IDS.search(answer.text):
+        yield Violation(rule="V9.aim", text="name {cause}, and the id of at least one fact behind what it says")
     if _repeats(answer):
         yield Violation(rule="V9.repetition", text="do not repeat yourself")
 
 
 def _repeats(answer: _Answer) -> bool:
-    """The same four words twice, the same placeholder or id over and over, or one word as a third of the text."""
+    """The same five words twice, the same placeholder or id over and over, or one word as a third of the text."""
     pieces = re.findall(r"\{[^}]*\}|[A-Za-z0-9]+", answer.text.lower())
-    fours = Counter(zip(pieces, pieces[1:], pieces[2:], pieces[3:], strict=False))
+    runs = Counter(zip(pieces, pieces[1:], pieces[2:], pieces[3:], pieces[4:], strict=False))
     references = Counter(piece for piece in pieces if piece.startswith("{") or re.fullmatch(r"e\d+", piece))
     most = max(Counter(answer.words).values(), default=0)
     return (
-        any(count > 1 for count in fours.values())
+        any(count > 1 for count in runs.values())
         or any(count > 2 for count in references.values())
         or (len(answer.words) >= 6 and most > len(answer.words) / 3)
     )
