@@ -1,12 +1,21 @@
 """The examples are complete: each loads, and together they show every kind of camera and trigger."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 
+from edge_agent.adapters.cameras.image_file import read_image
+from edge_agent.adapters.clock import SystemClock
+from edge_agent.bootstrap.parts import CAMERAS
 from edge_agent.config import load
 from edge_agent.config.stations import ActuatorOptions, CameraOptions, TriggerOptions
+from edge_agent.inspecting.gate import gate
+from edge_agent.inspecting.golden import Goldens
+from edge_agent.simulation.boards import layout
+from tests.fakes.station import shot
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "plant_config" / "examples"
 FOLDERS = sorted(path.parent for path in EXAMPLES.glob("*/plant.yaml"))
@@ -48,3 +57,24 @@ def test_paths_start_at_the_configuration_folder() -> None:
     (station,) = load(EXAMPLES / "folder").stations
     assert station.config.camera.kind == station.config.trigger.kind == "folder"
     assert station.config.camera.path == station.config.trigger.path == EXAMPLES / "folder" / "inbox"
+
+
+def test_the_golden_image_shows_the_simulated_board() -> None:
+    """After a change of the layouts: .venv/bin/python scripts/draw-examples."""
+    golden = read_image(EXAMPLES / "simulated" / "golden" / "PCB-A.png")
+    assert np.array_equal(golden, layout("A").golden())
+
+
+@pytest.mark.parametrize("name", ["simulated", "video"])
+def test_the_boards_of_the_examples_pass_their_own_gate(name: str) -> None:
+    clock = SystemClock()
+    (station,) = load(EXAMPLES / name).stations
+    recipe = station.recipes["PCB-A"]
+    module, _, attribute = CAMERAS[station.config.camera.kind].partition(":")
+    camera = getattr(import_module(module), attribute)(station.config.camera, camera_id="c", clock=clock)
+    camera.open()
+    for _ in range(3):
+        frame = camera.grab(shot(clock), 1)
+        quality = gate(frame.pixels, Goldens(read_image).reference(recipe.golden, frame), recipe.image)
+        assert quality.usable, quality.reasons
+    camera.close()
