@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.adapters.detectors.boxes import calibrated, clipped, suppress
+from edge_agent.adapters.detectors.boxes import calibrated, clipped, raw_score, suppress
 from edge_agent.adapters.detectors.prepare import OVERLAP_PX, Letterbox, eight_bit, moved, tiles
 
 
@@ -31,6 +31,7 @@ def test_calibration_is_monotone_and_identity_by_default() -> None:
     scores = np.linspace(0.001, 0.999, 50, dtype=np.float32)
     assert np.allclose(calibrated(scores, 1.0, 0.0), scores, atol=1e-5)
     assert (np.diff(calibrated(scores, 2.5, -1.0)) > 0).all()
+    assert calibrated(np.array([raw_score(0.3, 2.5, -1.0)], np.float32), 2.5, -1.0)[0] == pytest.approx(0.3)
     assert np.isfinite(calibrated(np.array([0.0, 1.0], np.float32), 3.0, 1.0)).all()
 
 
@@ -80,11 +81,32 @@ def test_deep_pixels(pixels: np.ndarray, expected: list[int]) -> None:
     assert eight_bit(pixels).ravel().tolist() == expected
 
 
-def test_moving_repeats_the_edge() -> None:
-    image = np.array([[1, 2, 3, 4]] * 4, np.uint8) * 10
-    assert moved(image, (2.0, 0.0))[0].tolist() == [10, 10, 10, 20]
+@pytest.mark.parametrize(
+    ("shift", "row", "column"),
+    [
+        ((2.0, 0.0), [10, 10, 10, 20], [10, 10, 10]),
+        ((-1.4, 0.0), [20, 30, 40, 40], [20, 20, 20]),
+        ((0.0, 1.6), [10, 20, 30, 40], [10, 10, 10]),
+        ((99.0, -99.0), [10, 10, 10, 10], [10, 10, 10]),
+    ],
+)
+def test_moving_repeats_the_edge(shift: tuple[float, float], row: list[int], column: list[int]) -> None:
+    image = np.array([[1, 2, 3, 4]] * 3, np.uint8) * 10
+    assert moved(image, shift)[0].tolist() == row
+    assert moved(image, shift)[:, 0].tolist() == column
+
+
+def test_what_stands_still_is_not_copied() -> None:
+    image = np.zeros((3, 4), np.uint8)
     assert moved(image, None) is image
-    assert moved(image, (0.1, 0.0)) is image
+    assert moved(image, (0.4, -0.4)) is image
+
+
+@given(st.integers(-5, 5), st.integers(-5, 5))
+def test_moving_down_and_right_is_positive(dx: int, dy: int) -> None:
+    image = np.zeros((21, 21), np.uint8)
+    image[10, 10] = 1
+    assert moved(image, (dx, dy))[10 + dy, 10 + dx] == 1
 
 
 def test_letterbox_and_back() -> None:

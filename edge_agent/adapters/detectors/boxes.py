@@ -21,6 +21,12 @@ def calibrated(scores: Floats, slope: float, offset: float) -> Floats:
     return (1 / (1 + np.exp(-(slope * logit + offset)))).astype(np.float32)
 
 
+def raw_score(score: float, slope: float, offset: float) -> float:
+    """The raw score that `calibrated` turns into this one."""
+    score = min(max(score, 1e-6), 1 - 1e-6)
+    return float(1 / (1 + np.exp(-(np.log(score / (1 - score)) - offset) / slope)))
+
+
 def suppress(boxes: Floats, iou: float) -> Floats:
     """Greedy non-maximum suppression over all classes: one place, one defect. Best score first."""
     boxes = boxes[np.argsort(-boxes[:, SCORE], kind="stable")]

@@ -41,7 +41,9 @@ class OnnxDetector:
         self._clock = clock
         self.card: ModelCard = read_card(model_dir)
         self._ref = ModelRef(name=self.card.name, version=self.card.version, sha256=self.card.sha256)
-        self._min_score = self.card.min_score if min_score is None else min_score
+        wanted = self.card.min_score if min_score is None else min_score
+        # Compared before calibration: few of a model's many boxes are worth any arithmetic.
+        self._min_raw = raw.raw_score(wanted, self.card.calibration.slope, self.card.calibration.offset)
         self._session: ort.InferenceSession | None = None
 
     @property
@@ -142,8 +144,9 @@ class OnnxDetector:
         """Calibrated, suppressed, clipped boxes in sensor pixels, (N, 6)."""
         yolo = self.card.decode == "yolo"
         found = self._look_yolo(pixels) if yolo else self._look_pair(pixels, golden, shift_xy_px)
+        if not len(found):
+            return found
         found[:, SCORE] = raw.calibrated(found[:, SCORE], self.card.calibration.slope, self.card.calibration.offset)
-        found = found[found[:, SCORE] >= self._min_score]
         height, width = pixels.shape[:2]
         return raw.suppress(raw.clipped(found, width, height), self.card.nms_iou)
 
@@ -168,11 +171,11 @@ class OnnxDetector:
             )
         found = output[0]
         classes = found[:, CLASS]
-        if (classes < 0).any() or (classes >= len(self.card.classes)).any():
+        if classes.min() < 0 or classes.max() >= len(self.card.classes):
             raise PartFault("detector.output", f"model {self._name}: class outside 0 to {len(self.card.classes) - 1}")
         _check_scores(found[:, SCORE], self._name)
-        found = found[found[:, SCORE] > 1e-3] + np.array([tile.x, tile.y, tile.x, tile.y, 0, 0], np.float32)
-        return _owned(found, tile)
+        found = found[found[:, SCORE] >= self._min_raw]
+        return _owned(found, tile) if len(found) else found
 
     def _look_yolo(self, pixels: Pixels) -> Floats:
         fitted = Letterbox.of(pixels, self.card.inputs[0].shape)
@@ -185,7 +188,7 @@ class OnnxDetector:
         scores = output[0, 4:]
         best = scores.max(axis=0)
         _check_scores(best, self._name)
-        kept = np.flatnonzero(best > 1e-3)
+        kept = np.flatnonzero(best >= self._min_raw)
         center, half = output[0, :2, kept], output[0, 2:4, kept] / 2
         offset = np.array([fitted.left, fitted.top], np.float32)
         low, high = (center - half - offset) / fitted.scale, (center + half - offset) / fitted.scale
@@ -209,6 +212,8 @@ def _check_scores(scores: Floats, name: str) -> None:
 
 
 def _owned(found: Floats, tile: Tile) -> Floats:
+    """The tile's own boxes, in the image's coordinates."""
+    found = found + np.array([tile.x, tile.y, tile.x, tile.y, 0, 0], np.float32)
     x, y = (found[:, 0] + found[:, 2]) / 2, (found[:, 1] + found[:, 3]) / 2
     x0, y0, x1, y1 = tile.own_xyxy
     owned: Floats = found[(x >= x0) & (x < x1) & (y >= y0) & (y < y1)]

@@ -14,7 +14,6 @@ Floats = npt.NDArray[np.float32]
 
 OVERLAP_PX = 128
 """Tiles share this much: a defect up to half of it is whole in one of them, larger ones still have their centre in."""
-_STILL_PX = 0.2
 _LETTERBOX_GREY = 114
 
 
@@ -39,13 +38,20 @@ def grey(pixels: Pixels) -> Grey:
 
 
 def moved(image: Grey, shift_xy_px: tuple[float, float] | None) -> Grey:
-    """The golden image where the part is: translated, edges repeated."""
-    if shift_xy_px is None or max(abs(shift_xy_px[0]), abs(shift_xy_px[1])) < _STILL_PX:
+    """The golden image where the part is: translated by whole pixels, edges repeated.
+
+    Whole pixels, because the models tolerate two and are trained for a residual of one, and interpolating costs
+    twenty times as much.
+    """
+    dx, dy = (round(shift_xy_px[0]), round(shift_xy_px[1])) if shift_xy_px else (0, 0)
+    if dx == 0 and dy == 0:
         return image
-    matrix = np.array([[1, 0, shift_xy_px[0]], [0, 1, shift_xy_px[1]]], np.float64)
-    size = (image.shape[1], image.shape[0])
-    warped = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(warped, np.uint8)
+    height, width = image.shape
+    dx, dy = max(1 - width, min(dx, width - 1)), max(1 - height, min(dy, height - 1))
+    kept = image[max(-dy, 0) : height - max(dy, 0), max(-dx, 0) : width - max(dx, 0)]
+    top, left = max(dy, 0), max(dx, 0)
+    padded = cv2.copyMakeBorder(kept, top, max(-dy, 0), left, max(-dx, 0), cv2.BORDER_REPLICATE)
+    return np.asarray(padded, np.uint8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
