@@ -1,6 +1,7 @@
 """What keeps the box tidy: retention, expiry, and the gauges of /metrics."""
 
 import shutil
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import structlog
 from edge_agent.config.plant import RetentionSection
 from edge_agent.observability import metrics
 from edge_agent.observability.health import Condition, Health
-from edge_agent.ports import Clock, ImageStore, PlantLink, Store
+from edge_agent.ports import Clock, ImageStore, Store, UnitOfWork
 
 log = structlog.get_logger(__name__)
 
 _LITTLE_BYTES = 1024**3
+_BATCHES = 50
 
 
 class Housekeeping:
@@ -24,7 +26,6 @@ class Housekeeping:
         *,
         store: Store,
         images: ImageStore,
-        link: PlantLink,
         retention: RetentionSection,
         telemetry_days: float,
         state: Path,
@@ -33,7 +34,6 @@ class Housekeeping:
     ) -> None:
         self._store = store
         self._images = images
-        self._link = link
         self._retention = retention
         self._telemetry = timedelta(days=telemetry_days)
         self._state = state
@@ -68,10 +68,25 @@ class Housekeeping:
     def prune(self) -> None:
         """Apply the retention rules."""
         now = self._clock.now()
-        files = self._images.prune(now=now)
-        with self._store.unit(durable=False) as unit:
-            samples = unit.plant.prune(now - self._telemetry)
-            messages = unit.outbox.prune(now - timedelta(days=self._retention.rows_days))
-            unit.commit()
-        if files or samples or messages:
-            log.info("retention applied", images=files, samples=samples, messages=messages)
+        old = now - timedelta(days=self._retention.rows_days)
+        removed = {
+            "images": self._images.prune(now=now),
+            "samples": self._in_batches(lambda unit: unit.plant.prune(now - self._telemetry)),
+            "inspections": self._in_batches(lambda unit: unit.inspections.prune(old)),
+            "messages_out": self._in_batches(lambda unit: unit.outbox.prune(old)),
+            "messages_in": self._in_batches(lambda unit: unit.inbox.prune(old)),
+        }
+        if any(removed.values()):
+            log.info("retention applied", **removed)
+
+    def _in_batches(self, prune: Callable[[UnitOfWork], int]) -> int:
+        """Prune in small transactions, so that an inspection never waits long for the writer; the rest next time."""
+        removed = 0
+        for _ in range(_BATCHES):
+            with self._store.unit(durable=False) as unit:
+                count = prune(unit)
+                unit.commit()
+            removed += count
+            if count == 0:
+                break
+        return removed

@@ -215,7 +215,6 @@ def jobs(parts: Parts) -> list[Job]:
     house = Housekeeping(
         store=parts.store,
         images=parts.images,
-        link=parts.link,
         retention=plant.retention,
         telemetry_days=plant.telemetry.retention_days,
         state=parts.folders.state,

@@ -4,11 +4,16 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import structlog
+
+from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.domain.inspection import Evaluation, ImageRef, Inspection
 from edge_agent.domain.message import OutboundMessage
 from edge_agent.domain.part import Shot
 from edge_agent.inspecting.inspector import Look
 from edge_agent.ports import ImageStore, Store
+
+log = structlog.get_logger(__name__)
 
 Announce = Callable[[Inspection], Sequence[OutboundMessage]]
 """The messages that tell the plant about an inspection."""
@@ -64,10 +69,16 @@ class Recorder:
         if look.frame is None or not self._is_kept(inspection):
             return ()
         key, at = inspection.inspection_id, inspection.ended_at
-        refs = [self._images.put(look.frame.pixels, inspection_id=key, role="frame", at=at)]
-        if look.reference is not None and inspection.evaluation is not Evaluation.OK:
-            refs.append(self._images.put(look.reference.pixels, inspection_id=key, role="golden", at=at))
-        return tuple(refs)
+        is_ok = inspection.evaluation is Evaluation.OK
+        wanted = [("frame.ok" if is_ok else "frame", look.frame.pixels)]
+        if look.reference is not None and not is_ok:
+            wanted.append(("golden", look.reference.pixels))
+        try:
+            return tuple(self._images.put(pixels, inspection_id=key, role=role, at=at) for role, pixels in wanted)
+        except (Transient, ConfigError) as error:
+            # The row matters more than its picture: the database may still have the room that images may not take.
+            log.error("images could not be stored", part=inspection.shot.part_id, error=str(error))
+            return ()
 
     def _is_kept(self, inspection: Inspection) -> bool:
         if inspection.evaluation is not Evaluation.OK:

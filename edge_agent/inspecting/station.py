@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import structlog
 
-from edge_agent.domain.faults import Transient
+from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.domain.inspection import Disposition, Evaluation, Inspection
 from edge_agent.domain.part import Shot
 from edge_agent.domain.reason import Reason
@@ -49,7 +49,7 @@ class Answering:
         with self._lock:
             try:
                 inspection = self._recorder.record(look)
-            except Transient as error:
+            except (Transient, ConfigError) as error:  # full, away, or turned read-only under way: all the same here
                 inspection = self._hold_unrecorded(look, error)
             self._settle(inspection)
         # Measured here, not taken from the inspection: recording it is part of the answer's time.
@@ -60,7 +60,7 @@ class Answering:
         """Note that a shot owes an answer; the reason why it cannot be noted, which refuses it."""
         try:
             self._recorder.expect(shot)
-        except Transient as error:
+        except (Transient, ConfigError) as error:
             self._report(Condition.DOWN, str(error))
             return Reason(code="store.failed", text=f"the trigger could not be recorded: {error}")
         return None
@@ -76,7 +76,7 @@ class Answering:
                 return False
             try:
                 self._recorder.record(self._waiting[0])
-            except Transient:
+            except (Transient, ConfigError):
                 return False
             self._waiting.popleft()
             if not self._waiting:
@@ -114,7 +114,7 @@ class Answering:
         for actuator in self._actuators:
             actuator.close()
 
-    def _hold_unrecorded(self, look: Look, error: Transient) -> Inspection:
+    def _hold_unrecorded(self, look: Look, error: Exception) -> Inspection:
         reason = Reason(code="store.failed", text=f"the result could not be recorded: {error}")
         held = replace(
             look.inspection,
