@@ -305,6 +305,7 @@ def order_view(uow: UnitOfWork, house: House, order_id: UUID) -> dict[str, Any] 
     facts = {fact.evidence_id: fact for fact in analysis.evidence} if analysis else {}
     for suspect in data["suspects"]:
         suspect["bars_svg"] = _bars(suspect["cause_id"], suspect["name"], analysis, facts)
+    del data["letterhead"]  # the page has one of its own
     return {
         **data,
         "row": order_row(order, house),
@@ -328,7 +329,7 @@ def _bars(cause_id: str, name: str, analysis: Analysis | None, facts: Mapping[st
         )
         for term in (found.terms if found else ())
     ]
-    return evidence_bars(bars, title=f"For and against: {name}", width=520) if bars else ""
+    return evidence_bars(bars, title=f"For and against: {name}", width=380, labels=False) if bars else ""
 
 
 def _evidence(fact: Evidence) -> dict[str, Any]:

@@ -46,14 +46,35 @@ class LineHistory:
     catalogue: Catalogue
 
 
-def write_history(store: Store, images: ImageStore, clock: Clock, *, parts: int = 360, photos: int = 12) -> LineHistory:
-    """Fill an empty store with ``parts`` inspections ending now; the newest ``photos`` rejected ones have pictures."""
+def write_history(
+    store: Store, images: ImageStore, clock: Clock, *, parts: int = 360, photos: int = 12, write: bool = True
+) -> LineHistory:
+    """Fill an empty store with ``parts`` inspections ending now; the newest ``photos`` rejected ones have pictures.
+
+    Without ``write`` the history is made and the store stays empty.
+    """
     inspections = list(_inspections(clock, parts))
-    rejected = [seen.inspection_id for seen in inspections if seen.evaluation is Evaluation.NOT_OK][-photos:]
+    rejected = [seen.inspection_id for seen in inspections if seen.evaluation is Evaluation.NOT_OK]
+    rejected = rejected[-photos:] if photos else []
     inspections = [_pictured(seen, images) if seen.inspection_id in rejected else seen for seen in inspections]
     incident = _incident(clock, inspections)
     analysis = _analysis(clock, incident)
     order = _order(clock, incident, analysis, inspections)
+    if write:
+        _write(store, clock, inspections, incident, analysis, order)
+    return LineHistory(
+        start=inspections[0].ended_at,
+        end=clock.now(),
+        inspections=inspections,
+        incident=incident,
+        order=order,
+        catalogue=CATALOGUE,
+    )
+
+
+def _write(
+    store: Store, clock: Clock, inspections: list[Inspection], incident: Incident, analysis: Analysis, order: WorkOrder
+) -> None:
     with store.unit() as unit:
         for seen in inspections:
             unit.inspections.add(seen)
@@ -66,14 +87,6 @@ def write_history(store: Store, images: ImageStore, clock: Clock, *, parts: int 
             unit.answers.add_response(response)
         unit.answers.save_case(_case(clock, incident))
         unit.commit()
-    return LineHistory(
-        start=inspections[0].ended_at,
-        end=clock.now(),
-        inspections=inspections,
-        incident=incident,
-        order=order,
-        catalogue=CATALOGUE,
-    )
 
 
 def _inspections(clock: Clock, parts: int) -> Iterator[Inspection]:

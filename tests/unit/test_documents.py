@@ -41,13 +41,15 @@ SENDER = Sender(agent="box-1", topic_root="acme/nord", uri_base="http://box-1:80
 class Line:
     """A store with a morning's history, and what a document needs."""
 
-    def __init__(self, state: Path) -> None:
+    history: LineHistory
+
+    def __init__(self, state: Path, *, empty: bool = False) -> None:
         self.state = state
         self.clock = FakeClock(NOW)
         self.store = Database(sqlite_url(state), clock=self.clock)
         self.store.migrate()
         self.images = FolderImages(state / "images", RetentionSection(), clock=self.clock)
-        self.history: LineHistory = write_history(self.store, self.images, self.clock, photos=6)
+        self.history = write_history(self.store, self.images, self.clock, photos=0 if empty else 6, write=not empty)
 
     def sheet(self, order: WorkOrder | None = None) -> PrintJob:
         with self.store.reader() as uow:
