@@ -160,7 +160,8 @@ def test_a_clogged_nozzle_makes_a_streak_on_one_side() -> None:
 
 def test_a_leaking_frame_fails_at_the_edge() -> None:
     found = [(panel, x, y) for panel, _, x, y, kind in flaws(faulty("vacuum_leak")) if kind == "off_contact"]
-    assert len({panel.strata["frame"] for panel, _, _ in found}) == 1
+    by_frame = Counter(panel.strata["frame"] for panel, _, _ in found)
+    assert max(by_frame.values()) > 0.9 * len(found)
     edge = [max(abs(2 * x / PANEL_MM - 1), abs(2 * y / PANEL_MM - 1)) for _, x, y in found]
     assert np.median(edge) > 0.8
 

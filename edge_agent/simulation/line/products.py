@@ -8,8 +8,8 @@ from edge_agent.simulation.boards import CODES, SIZE_PX, layout
 from edge_agent.simulation.process.artwork import Artwork
 from edge_agent.simulation.process.physics import PANEL_MM
 
-PRODUCTS: Mapping[str, str] = {"PCB-A": "line-A", "PCB-B": "line-B"}
-"""Product id to layout name."""
+PRODUCTS: Mapping[str, str] = {"PCB-A": "line-56", "PCB-B": "line-16"}
+"""Product id to layout name; both have their features spread over the whole panel."""
 PX_PER_MM = SIZE_PX / PANEL_MM
 """The inspection camera sees the whole panel."""
 

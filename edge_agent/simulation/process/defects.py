@@ -141,7 +141,7 @@ def adhesion(panel: Pass) -> Iterator[Flaw]:
     dose = 50.0 * imaging.lamp[panel.route["expo_unit"]]
     hardness = ph.polymerised(dose)
     surface = (imaging.preclean_bar / 2.0) ** 0.4 * imaging.brush**0.6
-    ageing = (1.0 - 0.25 * imaging.resist_age) * (1.0 - 0.004 * max(0.0, room.rh_pct - 55.0))
+    ageing = (1.0 - 0.25 * imaging.resist_age[panel.route["laminator"]]) * (1.0 - 0.004 * max(0.0, room.rh_pct - 55.0))
 
     def lifted(places: Floats) -> Floats:
         nip = ph.roll_pressure(places[:, 0], mean_bar=imaging.nip_bar)
@@ -195,9 +195,9 @@ def handling(panel: Pass) -> Iterator[Flaw]:
         return
     x, y = panel.rng.uniform(60, ph.PANEL_MM - 60, 2)
     angle, length = panel.rng.normal(1.2, 0.2), panel.rng.uniform(50, 110)
-    for along in np.linspace(-0.5, 0.5, int(panel.rng.integers(2, 5))):
+    for along in np.linspace(-0.5, 0.5, int(panel.rng.integers(5, 9))):
         at = x + along * length * np.cos(angle), y + along * length * np.sin(angle)
-        yield from _printed(panel, ("open", "mousebite"), float(at[0]), float(at[1]), "scratch", jitter_mm=1.0)
+        yield from _printed(panel, ("open", "mousebite"), float(at[0]), float(at[1]), "scratch", reach_mm=5.0)
 
 
 def laminate(panel: Pass) -> Iterator[Flaw]:
@@ -258,11 +258,18 @@ _REACH_MM = 14.0
 
 
 def _printed(
-    panel: Pass, codes: tuple[str, ...], x: float, y: float, mechanism: str, jitter_mm: float = 0.0
+    panel: Pass,
+    codes: tuple[str, ...],
+    x: float,
+    y: float,
+    mechanism: str,
+    *,
+    jitter_mm: float = 0.0,
+    reach_mm: float = _REACH_MM,
 ) -> Iterator[Flaw]:
     """A flaw at a given place, if the artwork has anything there that it could harm."""
     at = x + panel.rng.normal(0, 1) * jitter_mm, y + panel.rng.normal(0, 1) * jitter_mm
-    struck = panel.artwork.struck(codes, *at, _REACH_MM)
+    struck = panel.artwork.struck(codes, *at, reach_mm)
     if struck is not None:
         yield _flaw(panel, *struck, mechanism)
 

@@ -99,8 +99,8 @@ class Imaging:
     """Phototool to positions (mm) of dirt that keeps light from the resist."""
     clear_scratches: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     """Phototool to positions (mm) where the emulsion is gone and light passes."""
-    resist_age: float = 0.0
-    """0 fresh, 1 at the end of its shelf life."""
+    resist_age: dict[str, float] = field(default_factory=lambda: dict.fromkeys(LAMINATORS, 0.0))
+    """Laminator to the age of the roll on it: 0 fresh, 1 at the end of its shelf life."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,12 +118,12 @@ class Room:
 
 @dataclass(slots=True, kw_only=True)
 class Material:
-    """Laminate on the two feed stacks, resist on the rolls, racks in between."""
+    """Laminate on the three feed stacks, resist on the rolls, racks in between."""
 
-    laminate: list[str] = field(default_factory=lambda: ["L-4401", "L-4402"])
+    laminate: list[str] = field(default_factory=lambda: ["L-4401", "L-4402", "L-4403"])
     pits_per_panel: dict[str, float] = field(default_factory=dict)
     """Laminate lot to expected pits per panel."""
-    resist: str = "DF-310"
+    resist: dict[str, str] = field(default_factory=lambda: dict(zip(LAMINATORS, ("DF-310", "DF-311"), strict=True)))
     burr: dict[str, float] = field(default_factory=dict)
     """Rack to the chance that it scratches the panel it carries."""
 

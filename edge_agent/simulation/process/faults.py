@@ -211,7 +211,7 @@ def _seat_filter(line: eq.Equipment, rng: np.random.Generator) -> None:
 
 
 def _burr(line: eq.Equipment, rng: np.random.Generator) -> None:
-    line.material.burr[str(rng.choice(eq.RACKS))] = 0.75
+    line.material.burr[str(rng.choice(eq.RACKS))] = 0.9
 
 
 def _smooth_racks(line: eq.Equipment, rng: np.random.Generator) -> None:
@@ -219,9 +219,9 @@ def _smooth_racks(line: eq.Equipment, rng: np.random.Generator) -> None:
 
 
 def _pitted_lot(line: eq.Equipment, rng: np.random.Generator) -> None:
-    stack = int(rng.integers(0, 2))
+    stack = int(rng.integers(len(line.material.laminate)))
     line.material.laminate[stack] = f"L-{int(rng.integers(5100, 5999))}"
-    line.material.pits_per_panel = {line.material.laminate[stack]: 0.8}
+    line.material.pits_per_panel = {line.material.laminate[stack]: 1.5}
 
 
 def _quarantine_lot(line: eq.Equipment, rng: np.random.Generator) -> None:
@@ -231,13 +231,16 @@ def _quarantine_lot(line: eq.Equipment, rng: np.random.Generator) -> None:
 
 
 def _old_resist(line: eq.Equipment, rng: np.random.Generator) -> None:
-    line.material.resist = f"DF-{int(rng.integers(100, 199))}"
-    line.imaging.resist_age = 0.78
+    laminator = str(rng.choice(eq.LAMINATORS))
+    line.material.resist[laminator] = f"DF-{int(rng.integers(100, 199))}"
+    line.imaging.resist_age[laminator] = 0.85
 
 
 def _fresh_resist(line: eq.Equipment, rng: np.random.Generator) -> None:
-    line.material.resist = f"DF-{int(rng.integers(400, 499))}"
-    line.imaging.resist_age = 0.0
+    for laminator, age in line.imaging.resist_age.items():
+        if age > 0:
+            line.material.resist[laminator] = f"DF-{int(rng.integers(400, 499))}"
+            line.imaging.resist_age[laminator] = 0.0
 
 
 def _dim_inspection(line: eq.Equipment, rng: np.random.Generator) -> None:

@@ -147,14 +147,15 @@ class Plant:
 
     def _route(self) -> dict[str, str]:
         rng, material = self._rng, self.line.material
+        laminator = LAMINATORS[int(rng.integers(len(LAMINATORS)))]
         return {
             "phototool": PHOTOTOOLS[int(rng.integers(len(PHOTOTOOLS)))],
             "frame": FRAMES[int(rng.integers(len(FRAMES)))],
-            "laminator": LAMINATORS[int(rng.integers(len(LAMINATORS)))],
+            "laminator": laminator,
             "expo_unit": EXPOSURE_UNITS[int(rng.integers(len(EXPOSURE_UNITS)))],
             "side": SIDES[int(rng.integers(len(SIDES)))],
             "laminate_lot": material.laminate[int(rng.integers(len(material.laminate)))],
-            "resist_lot": material.resist,
+            "resist_lot": material.resist[laminator],
             "rack": RACKS[int(rng.integers(len(RACKS)))],
             "shift": "ABC"[(self.number // self.routine.shift) % 3],
         }
