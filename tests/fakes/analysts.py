@@ -3,6 +3,7 @@
 import ctypes
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from edge_agent.domain.faults import Transient
@@ -75,3 +76,22 @@ class SilentBackend(FairBackend):
 
     def write(self, *, system: str, prompt: str, grammar: str, max_tokens: int, seed: int) -> dict[str, Any]:
         return {"text": "", "prompt_tokens": 1, "output_tokens": 0}
+
+
+class TroubledBackend(FairBackend):
+    """Passes its canary, and then does what the model file is called: hang, die, garbage or parrot."""
+
+    def write(self, *, system: str, prompt: str, grammar: str, max_tokens: int, seed: int) -> dict[str, Any]:
+        answers = {
+            "garbage": "\x00\x01{{{{ not json",
+            "parrot": '{"text":"It is E1, it is E1, it is E1, it is {cause}.","citations":["E1"],"against":["E3"]}',
+            "liar": '{"text":"Expo energy fell to 17.5 (E1), so stop the pump.","citations":["E1"],"against":["E3"]}',
+        }
+        trouble = Path(self._model).stem
+        if prompt == "Say hello.":
+            return {"text": "Hello", "prompt_tokens": 3, "output_tokens": 1}
+        if trouble == "hang":
+            time.sleep(3_600)
+        if trouble == "die":
+            ctypes.string_at(0)
+        return {"text": answers[trouble], "prompt_tokens": 3, "output_tokens": 9}
