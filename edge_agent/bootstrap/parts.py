@@ -13,6 +13,7 @@ from edge_agent.config import Configuration
 from edge_agent.config.catalogue import load_catalogue, load_priority_table
 from edge_agent.config.load import Station
 from edge_agent.config.plant import AnalystOptions, MqttSection, PlantFile
+from edge_agent.config.stations import StationConfig
 from edge_agent.contract import outbound, payloads
 from edge_agent.contract.envelope import Sender
 from edge_agent.contract.topics import topic_root
@@ -196,7 +197,7 @@ def build(
         analyst=_analyst(configuration, folders, time),
         printer=_printer(configuration, time),
         stations=tuple(
-            _station(station, configuration, recorder, health, time, plant_link, given or Stations())
+            _station(station, configuration, folders, recorder, health, time, plant_link, given or Stations())
             for station in configuration.stations
         ),
     )
@@ -227,6 +228,7 @@ def detector(models: Path, name: str, options: Any, clock: Clock) -> Detector:
 def _station(
     station: Station,
     configuration: Configuration,
+    folders: Folders,
     recorder: Recorder,
     health: Health,
     clock: Clock,
@@ -237,10 +239,7 @@ def _station(
     camera: Camera = given.cameras.get(config.id) or adapter(CAMERAS, config.camera.kind)(
         config.camera, camera_id=config.id, clock=clock
     )
-    announced = {"await_frame": getattr(camera, "await_frame", None)} if config.trigger.kind == "camera" else {}
-    trigger: TriggerSource = given.triggers.get(config.id) or adapter(TRIGGERS, config.trigger.kind)(
-        config.trigger, station_id=config.id, strata=config.strata, clock=clock, link=link, **announced
-    )
+    trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link)
     actuators: list[Actuator] = given.actuators.get(config.id) or [
         adapter(ACTUATORS, options.kind)(options, station_id=config.id, clock=clock) for options in config.actuators
     ]
@@ -270,6 +269,20 @@ def _station(
         answering=Answering(station_id=config.id, recorder=recorder, actuators=actuators, health=health, clock=clock),
         detectors=detectors,
     )
+
+
+def _trigger(config: StationConfig, camera: Camera, folders: Folders, clock: Clock, link: PlantLink) -> TriggerSource:
+    more: dict[str, Any] = {}
+    if config.trigger.kind == "camera":
+        more["await_frame"] = getattr(camera, "await_frame", None)
+    if config.trigger.kind == "folder":
+        from edge_agent.adapters.triggers.folder import SeenOnDisk
+
+        more["seen"] = SeenOnDisk(folders.state / f"seen-{config.id}.jsonl")
+    trigger: TriggerSource = adapter(TRIGGERS, config.trigger.kind)(
+        config.trigger, station_id=config.id, strata=config.strata, clock=clock, link=link, **more
+    )
+    return trigger
 
 
 def _announcer(sender: Sender, catalogue: Catalogue, clock: Clock) -> Any:

@@ -197,13 +197,15 @@ class TriggerWorker:
         self._beat()
         if not self._open:
             self._connect()
+        if getattr(self._source, "patient", False) and not self._channel.await_room(_WAIT_S):
+            return False
         try:
             shot = self._source.wait(_WAIT_S)
         except Transient as error:
             self._disconnect(str(error))
             raise
-        for overrun in _overruns(self._source):
-            self._refuse(overrun, "trigger.overrun", "more triggers than the station can take")
+        for refused, reason in _refusals(self._source):
+            self._refuse(refused, reason.code, reason.text)
         metrics.MISSED_TRIGGERS.labels(self._answering.station_id).set(self._source.missed())
         if shot is None:
             return False
@@ -254,9 +256,10 @@ class TriggerWorker:
         self._health.report(f"trigger:{self._answering.station_id}", condition, detail, at=self._clock.now())
 
 
-def _overruns(source: TriggerSource) -> list[Shot]:
-    overrun = getattr(source, "overrun", None)
-    return overrun() if overrun else []
+def _refusals(source: TriggerSource) -> list[tuple[Shot, Reason]]:
+    """Requests that the source itself has refused (overrun, stale, out of order) and that are owed an answer."""
+    refusals = getattr(source, "refusals", None)
+    return refusals() if refusals else []
 
 
 class InspectionWorker:

@@ -47,8 +47,13 @@ class Channel(Generic[T]):
                 self._items.popleft()
                 self._dropped += 1
             self._items.append(item)
-            self._changed.notify()
+            self._changed.notify_all()
             return True
+
+    def await_room(self, timeout_s: float) -> bool:
+        """Wait until one more item fits; False when none did in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._items) < self._capacity, timeout_s)
 
     def take(self, timeout_s: float) -> T | None:
         """The oldest item, or None when none came in time."""
@@ -56,6 +61,7 @@ class Channel(Generic[T]):
             if not self._changed.wait_for(lambda: bool(self._items), timeout_s):
                 return None
             self._taken += 1
+            self._changed.notify_all()
             return self._items.popleft()
 
     def drain(self) -> list[T]:

@@ -44,3 +44,14 @@ def test_take_wakes_up_for_an_offer() -> None:
 def test_capacity_must_be_positive() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Channel(0)
+
+
+def test_room_is_awaited() -> None:
+    channel: Channel[int] = Channel(1)
+    assert channel.await_room(0)
+    channel.offer(1)
+    assert not channel.await_room(0.01)
+    taker = threading.Timer(0.02, channel.take, (1,))
+    taker.start()
+    assert channel.await_room(5)
+    taker.join()

@@ -5,6 +5,7 @@ import pytest
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.inspection import Evaluation
 from edge_agent.domain.part import Shot
+from edge_agent.domain.reason import Reason
 from edge_agent.inspecting.golden import Goldens
 from edge_agent.inspecting.inspector import Inspector
 from edge_agent.inspecting.station import Answering, InspectionWorker, TriggerWorker
@@ -83,6 +84,29 @@ def test_a_full_queue_is_answered_with_hold() -> None:
     line = Line([board()], capacity=2)
     line.trigger_parts(3)
     assert line.actuator.told == [("HOLD", "P-2")]
+
+
+def test_requests_that_can_wait_are_not_refused() -> None:
+    """Files on a share wait for room; nothing that is already there is lost to a full queue."""
+    line = Line([board()] * 3, capacity=2)
+    line.trigger.patient = True  # type: ignore[attr-defined]
+    line.trigger_parts(3)
+    assert line.actuator.told == []
+    for _ in range(3):
+        line.inspecting.step()
+        line.waiting.step()
+    assert line.evaluations == [Evaluation.OK] * 3
+
+
+def test_what_the_source_refuses_is_answered_with_its_reason() -> None:
+    line = Line([board()])
+    refused = [(shot(line.clock, "P-9"), Reason(code="trigger.stale", text="90 s old"))]
+    line.trigger.refusals = lambda: [refused.pop()] if refused else []  # type: ignore[attr-defined]
+    line.waiting.step()
+    line.waiting.step()
+    assert line.actuator.told == [("HOLD", "P-9")]
+    (inspection,) = line.recorder.kept.values()
+    assert inspection.reasons[0].code == "trigger.stale"
 
 
 def test_a_lost_camera_holds_parts_until_it_returns() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from edge_agent.adapters.clock import SystemClock
 from edge_agent.adapters.triggers import mqtt
 from edge_agent.adapters.triggers.camera import CameraTrigger
-from edge_agent.adapters.triggers.folder import FolderTrigger, SeenFiles, SeenInMemory
+from edge_agent.adapters.triggers.folder import FolderTrigger, SeenFiles, SeenInMemory, SeenOnDisk
 from edge_agent.adapters.triggers.interval import IntervalTrigger
 from edge_agent.adapters.triggers.modbus import text_of
 from edge_agent.adapters.triggers.mqtt import MqttTrigger
@@ -123,7 +123,7 @@ def test_mqtt_ignores_a_repetition() -> None:
     for _ in range(3):
         link.send(json.dumps(request()))
     assert parts(trigger) == ["P-1"]
-    assert (trigger.missed(), trigger.overrun()) == (0, [])
+    assert (trigger.missed(), trigger.refusals()) == (0, [])
 
 
 def test_mqtt_leaves_other_stations_their_triggers() -> None:
@@ -183,8 +183,9 @@ def test_mqtt_bounds_what_waits_and_hands_out_the_rest() -> None:
     trigger, link, _ = mqtt_trigger()
     for number in range(mqtt.MAX_WAITING + 3):
         link.send(json.dumps(request(f"P-{number}")))
-    assert [shot.part_id for shot in trigger.overrun()] == [f"P-{mqtt.MAX_WAITING + extra}" for extra in range(3)]
-    assert trigger.overrun() == []
+    refused = [(shot.part_id, reason.code) for shot, reason in trigger.refusals()]
+    assert refused == [(f"P-{mqtt.MAX_WAITING + extra}", "trigger.overrun") for extra in range(3)]
+    assert trigger.refusals() == []
     assert len(parts(trigger)) == mqtt.MAX_WAITING
 
 
@@ -299,6 +300,57 @@ def test_seen_files_are_bounded() -> None:
     for number in range(3):
         seen.add(("p", number, 0))
     assert [("p", number, 0) in seen for number in range(3)] == [False, True, True]
+
+
+def test_seen_files_survive_a_restart(tmp_path: Path) -> None:
+    """All but the last one, when the process dies before it knows that the station has taken note of it."""
+    journal = tmp_path / "state" / "seen.jsonl"
+    journal.parent.mkdir()
+    for number in range(3):
+        drop(tmp_path / "share" / f"{number}.png", mtime_s=number)
+    first = folder_trigger(tmp_path / "share", SeenOnDisk(journal))
+    assert [shot.part_id for shot in (first.wait(1) for _ in range(3)) if shot] == ["0", "1", "2"]
+    assert names(folder_trigger(tmp_path / "share", SeenOnDisk(journal))) == ["2"]
+    assert names(folder_trigger(tmp_path / "share", SeenOnDisk(journal))) == []
+
+
+def test_a_file_is_seen_when_the_trigger_is_closed(tmp_path: Path) -> None:
+    journal = tmp_path / "seen.jsonl"
+    drop(tmp_path / "share" / "0.png")
+    trigger = folder_trigger(tmp_path / "share", SeenOnDisk(journal))
+    assert trigger.wait(1)
+    trigger.close()
+    assert names(folder_trigger(tmp_path / "share", SeenOnDisk(journal))) == []
+
+
+def test_a_damaged_list_of_seen_files_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    journal = tmp_path / "seen.jsonl"
+    journal.write_text('["a", 1, 2]\nnonsense\n["b"]\n["c", 3, 4]\n["d", 5')
+    seen = SeenOnDisk(journal, limit=10)
+    assert [mark in seen for mark in (("a", 1, 2), ("c", 3, 4), ("d", 5, 6))] == [True, True, False]
+    assert SeenOnDisk(journal, limit=1).__contains__(("a", 1, 2)) is False
+
+
+def test_a_full_disk_is_transient_and_the_file_is_not_handed_out_twice(tmp_path: Path) -> None:
+    class Full(SeenInMemory):
+        full = True
+
+        def add(self, mark: tuple[str, int, int]) -> None:
+            if self.full:
+                raise Transient("disk full")
+            super().add(mark)
+
+    seen = Full()
+    drop(tmp_path / "a.png")
+    trigger = folder_trigger(tmp_path, seen)
+    assert trigger.wait(1)
+    for _ in range(2):
+        with pytest.raises(Transient, match="disk full"):
+            trigger.wait(0.01)
+        trigger.close()
+        trigger.open()
+    seen.full = False
+    assert names(trigger) == []
 
 
 # --- interval, camera -----------------------------------------------------------------------------------------------

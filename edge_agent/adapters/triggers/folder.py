@@ -4,6 +4,7 @@ Own poller with a scan at the start: inotify sees nothing that another machine w
 once, known by (path, mtime_ns, size); it is due when size and modification time rest.
 """
 
+import json
 import os
 import threading
 from collections import OrderedDict, deque
@@ -32,7 +33,7 @@ class SeenFiles(Protocol):
     def __contains__(self, mark: Mark) -> bool: ...
 
     def add(self, mark: Mark) -> None:
-        """Remember it; called before the shot is handed out."""
+        """Remember it. Raises Transient when it cannot be kept."""
         ...
 
 
@@ -53,6 +54,53 @@ class SeenInMemory:
             self._marks.popitem(last=False)
 
 
+class SeenOnDisk:
+    """Implements `SeenFiles` in a file: a line of JSON for each mark, appended, and shortened when it is opened.
+
+    Lines are not forced to the disk: after a power cut the last files may be inspected once more, which is harmless;
+    to be forgotten would not be.
+    """
+
+    def __init__(self, path: Path, limit: int = 200_000) -> None:
+        self._path = path
+        self._marks = SeenInMemory(limit)
+        kept = _read_journal(path)[-limit:]
+        for mark in kept:
+            self._marks.add(mark)
+        rewritten = path.with_suffix(".new")
+        rewritten.write_text("".join(_line(mark) for mark in kept), encoding="utf-8")
+        rewritten.replace(path)
+
+    def __contains__(self, mark: Mark) -> bool:
+        return mark in self._marks
+
+    def add(self, mark: Mark) -> None:
+        """Remember it. Raises Transient (disk full, read-only)."""
+        try:
+            with self._path.open("a", encoding="utf-8") as journal:
+                journal.write(_line(mark))
+        except OSError as error:
+            raise Transient(f"{self._path}: {error.strerror}") from error
+        self._marks.add(mark)
+
+
+def _line(mark: Mark) -> str:
+    return json.dumps(mark) + "\n"
+
+
+def _read_journal(path: Path) -> list[Mark]:
+    """All marks; a line that was cut off by a crash is left out."""
+    marks: list[Mark] = []
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
+        try:
+            name, mtime_ns, size = json.loads(line)
+            marks.append((str(name), int(mtime_ns), int(size)))
+        except (ValueError, TypeError):
+            log.warning("line in the list of seen files is damaged", file=str(path), line=line[:80])
+    return marks
+
+
 @dataclass(frozen=True, slots=True)
 class _Resting:
     """A file that was looked at: how it was, and since when."""
@@ -66,7 +114,13 @@ class FolderTrigger:
 
     Anything that matches the pattern is a part, whether it is an image or not: the camera says what is wrong with it,
     and the part is held instead of passing unseen.
+
+    A file counts as seen when the next one is asked for: by then the station has taken note of its shot. A process
+    that dies in between asks for it again.
     """
+
+    patient = True
+    """Files can wait: the station asks for the next one when it has room, instead of refusing what does not fit."""
 
     def __init__(
         self,
@@ -85,6 +139,7 @@ class FolderTrigger:
         self._seen: SeenFiles = SeenInMemory() if seen is None else seen
         self._resting: dict[str, _Resting] = {}
         self._due: deque[Mark] = deque()
+        self._handed: Mark | None = None
         self._next_scan_ns = 0
         self._count = 0
         self._closed = threading.Event()
@@ -100,6 +155,7 @@ class FolderTrigger:
 
     def wait(self, timeout_s: float) -> Shot | None:
         """The next file that rests. Raises Transient when the folder is gone."""
+        self._settle_handed()
         deadline_ns = self._clock.monotonic_ns() + int(timeout_s * 1e9)
         while True:
             now_ns = self._clock.monotonic_ns()
@@ -118,13 +174,22 @@ class FolderTrigger:
     def close(self) -> None:
         """End a waiting `wait`."""
         self._closed.set()
+        try:
+            self._settle_handed()
+        except Transient as error:
+            log.warning("seen file not kept, it is inspected once more", station=self._station_id, error=str(error))
+
+    def _settle_handed(self) -> None:
+        if self._handed is not None:
+            self._seen.add(self._handed)
+            self._handed = None
 
     def _scan(self, now_ns: int) -> None:
         settle_ns = int(self._options.settle_ms * 1e6)
         resting: dict[str, _Resting] = {}
         due: list[Mark] = []
         for mark in self._entries(str(self._options.path)):
-            if mark in self._seen:
+            if mark in self._seen or mark == self._handed:
                 continue
             before = self._resting.get(mark[0])
             now = before if before is not None and before.mark == mark else _Resting(mark, now_ns)
@@ -138,7 +203,7 @@ class FolderTrigger:
         while self._due:
             mark = self._due.popleft()
             if mark not in self._seen:
-                self._seen.add(mark)
+                self._handed = mark
                 self._resting.pop(mark[0], None)
                 return self._shot(mark)
         return None

@@ -91,10 +91,6 @@ class MqttTrigger:
             except queue.Empty:
                 return taken
 
-    def overrun(self) -> list[Shot]:
-        """The shots of `refusals`."""
-        return [shot for shot, _ in self.refusals()]
-
     def close(self) -> None:
         """Say which parts will get no answer; they stay refused on the plant's side."""
         unanswered = []
