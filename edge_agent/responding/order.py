@@ -25,8 +25,8 @@ MAX_SUSPECTS, LEAST_P = 3, 0.03
 PHOTOS = 3
 MAX_CONTAINED = 500
 OPEN_SET_SCORE = 0.3
-ALSO, ALSO_ID = "also", "also_incident"
-"""Attributes of an order that a second incident was joined to."""
+ALSO = "also"
+"""Attribute of an order that other incidents were joined to: their problems."""
 REVISABLE = frozenset({OrderState.ISSUED, OrderState.ACCEPTED, OrderState.STARTED, OrderState.HELD})
 
 
@@ -123,22 +123,22 @@ def revised_order(order: WorkOrder, case: Case, *, at: datetime) -> WorkOrder:
 
 def joined_order(order: WorkOrder, case: Case, *, at: datetime) -> WorkOrder:
     """The next revision of an order that another incident turns out to belong to: same suspect, same station."""
-    more = containment(case)
-    known = order.containment
+    more, known = containment(case), order.containment
+    also = f"; also {problem(case.incident)}"
     return replace(
         order,
         revision=order.revision + 1,
         updated_at=at,
         priority=min(order.priority, case.priority.level),
         due_at=min(order.due_at, at + case.priority.due),
-        problem=f"{order.problem}; also {problem(case.incident)}",
+        problem=order.problem + also,
         containment=replace(
             known,
             part_ids=tuple(dict.fromkeys((*known.part_ids, *more.part_ids)))[-MAX_CONTAINED:],
             lot_ids=tuple(sorted({*known.lot_ids, *more.lot_ids})),
             since=min(known.since, more.since),
         ),
-        attributes={**order.attributes, ALSO: problem(case.incident), ALSO_ID: str(case.incident.incident_id)},
+        attributes={**order.attributes, ALSO: order.attributes.get(ALSO, "") + also},
     )
 
 
@@ -160,10 +160,9 @@ def _filled(order: WorkOrder, case: Case) -> WorkOrder:
         "catalogue": analysis.engine.get("catalogue", ""),
         "weights": analysis.engine.get("weights", ""),
     }
-    also = f"; also {order.attributes[ALSO]}" if ALSO in order.attributes else ""
     return replace(
         order,
-        problem=problem(incident) + also,
+        problem=problem(incident) + order.attributes.get(ALSO, ""),
         text=template.text,
         suspects=suspects(analysis, case.catalogue),
         open_set=analysis.unknown_score >= OPEN_SET_SCORE,

@@ -27,7 +27,6 @@ from edge_agent.responding.charts import Alarm, StationCharts, as_record, load_c
 from edge_agent.responding.correlate import close_incident, history, open_incident, revise_incident
 from edge_agent.responding.evidence.window import Window
 from edge_agent.responding.order import (
-    ALSO_ID,
     REVISABLE,
     Case,
     issue,
@@ -196,25 +195,28 @@ class Responder:
         )
 
     def _order(self, step: _Step, case: Case) -> None:
-        """Revise the order that stands for this incident or its key; make one when there is none and it is worth it."""
+        """Revise the incident's own order; join one that already covers it; else make one when it is worth it."""
         own = step.uow.orders.for_incident(case.incident.incident_id)
-        standing = own or self._same_key(step.uow, case)
-        if standing is not None:
-            if worth_revising(standing, case):
-                self._reissue(step, standing, case)
-            return
-        if case.analysis.decision == "watch" or case.priority.level >= LOG_PRIORITY:
+        if own is not None:
+            if worth_revising(own, case):
+                self._reissue(step, own, case)
+        elif self._has_parent(step.uow, case):
+            log.debug("incident belongs to another one's order", incident=str(case.incident.incident_id))
+        elif case.analysis.decision == "watch" or case.priority.level >= LOG_PRIORITY:
             log.info("incident watched without an order", incident=str(case.incident.incident_id))
-            return
-        related = self._same_suspect(step.uow, case)
-        if related is not None:
+        elif related := self._same_key(step.uow, case) or self._same_suspect(step.uow, case):
             self._join(step, related, case)
         else:
             self._issue_new(step, case)
 
+    def _has_parent(self, uow: UnitOfWork, case: Case) -> bool:
+        parent = case.incident.parent_id
+        order = uow.orders.for_incident(parent) if parent else None
+        return order is not None and not order.is_terminal
+
     def _same_key(self, uow: UnitOfWork, case: Case) -> WorkOrder | None:
         same = uow.orders.with_key(self._key(uow, case))
-        return same if same is not None and not same.is_terminal else None
+        return same if same is not None and same.state in REVISABLE else None
 
     def _same_suspect(self, uow: UnitOfWork, case: Case) -> WorkOrder | None:
         """An open order of this station that suspects the same cause of an incident that is still going on."""
@@ -230,8 +232,6 @@ class Responder:
 
     def _join(self, step: _Step, order: WorkOrder, case: Case) -> None:
         """One cause, one order: the incident becomes a child of the one that the order was made for."""
-        if order.attributes.get(ALSO_ID) == str(case.incident.incident_id):
-            return
         child = replace(case.incident, parent_id=order.incident_id)
         step.uow.incidents.save(child)
         joined = joined_order(order, replace(case, incident=child), at=self._clock.now())

@@ -141,7 +141,7 @@ def _line(window: Window, marks: Marks) -> Finding:
     scratches = int((longish & thin).sum())
     if len(marks) < 5:
         return _few(marks, "lines")
-    reach = 0.08 * window.size_wh_px[0]
+    reach = 0.04 * window.size_wh_px[0]
     found = sum(_in_line(marks.xy_px[rows], reach) for rows in groups)
     by_chance = _shuffled(marks, lambda xy: sum(_in_line(xy[rows], reach) for rows in groups), found + scratches)
     present = found + scratches >= 2 and by_chance < SIGNIFICANT

@@ -1,0 +1,198 @@
+"""``edge-agent replay``: what would today's catalogue and tools have said about stored inspections?"""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_agent import __version__
+from edge_agent.adapters.clock import SystemClock
+from edge_agent.adapters.store.database import Database, sqlite_url
+from edge_agent.config import load
+from edge_agent.config.catalogue import load_catalogue, load_priority_table
+from edge_agent.contract.envelope import Sender
+from edge_agent.domain.faults import ConfigError
+from edge_agent.domain.incident import Incident
+from edge_agent.domain.priority import PriorityTable
+from edge_agent.ports import Store, UnitOfWork
+from edge_agent.responding.analyse import BACKGROUND, WEIGHTS
+from edge_agent.responding.responder import Responder
+from edge_agent.responding.settings import Settings, settings_of
+
+SENDER = Sender(agent="replay", topic_root="replay", uri_base="", software_version=__version__)
+PAGE = 500
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_INCIDENTS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One incident and what it was blamed on."""
+
+    station_id: str
+    family: str
+    opened_at: datetime
+    parts: int
+    first_suspect: str | None
+    grade: str
+    order: str | None
+
+
+def command(
+    config: Annotated[Path, typer.Option(help="plant.yaml or its folder: the catalogue and settings to try.")] = Path(
+        "plant_config"
+    ),
+    state: Annotated[Path | None, typer.Option(help="State folder; default $STATE_DIRECTORY, else ./state.")] = None,
+    catalogue: Annotated[Path | None, typer.Option(help="Another catalogue than the configured one.")] = None,
+    learned: Annotated[bool, typer.Option(help="With the learned weights, or the catalogue alone.")] = True,
+    form: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
+) -> None:
+    """Run stored inspections through the present diagnosis, in a scratch store, and show what would differ.
+
+    Nothing in the state folder changes and nothing is sent.
+
+    Example: edge-agent replay --state state --config plant_config --catalogue plant_config/fmea/pcb.yaml
+
+    Exit codes: 0 nothing differs; 1 something does; 78 the configuration or the store is wrong.
+    """
+    configuration = load(config)
+    diagnosis = configuration.plant.diagnosis
+    chosen = catalogue or configuration.resolve(diagnosis.catalogue)
+    table = load_priority_table(configuration.resolve(diagnosis.priority_table) if diagnosis.priority_table else None)
+    source = _open(state)
+    try:
+        then = findings(source)
+        now = replayed(source, settings_of(configuration), chosen, table, learned=learned)
+    finally:
+        source.close()
+    rows = compare(then, now)
+    if form == "json":
+        typer.echo(json.dumps([{"then": _plain(a), "now": _plain(b), "differs": _differs(a, b)} for a, b in rows]))
+    else:
+        for before, after in rows:
+            typer.echo(f"{'!' if _differs(before, after) else ' '} then {_words(before)}  |  now {_words(after)}")
+        differing = sum(_differs(before, after) for before, after in rows)
+        typer.echo(f"{len(then)} incidents then, {len(now)} now; {differing} differ")
+    if any(_differs(before, after) for before, after in rows):
+        raise typer.Exit(1)
+
+
+def replayed(
+    source: Store, settings: Settings, catalogue: Path, table: PriorityTable, *, learned: bool
+) -> list[Finding]:
+    """The findings of the present catalogue and tools on what ``source`` holds."""
+    clock = SystemClock()
+    with tempfile.TemporaryDirectory(prefix="replay-") as folder:
+        scratch = Database(f"sqlite:///{folder}/agent.db", clock=clock)
+        scratch.migrate()
+        try:
+            _copy(source, scratch, learned=learned)
+            responder = Responder(
+                store=scratch,
+                clock=clock,
+                catalogue=load_catalogue(catalogue),
+                priority_table=table,
+                settings=settings,
+                sender=SENDER,
+            )
+            while responder.step():
+                pass
+            return findings(scratch)
+        finally:
+            scratch.close()
+
+
+def findings(store: Store) -> list[Finding]:
+    """All incidents of a store with their newest analysis and order, oldest first."""
+    with store.reader() as uow:
+        return [_finding(uow, incident) for incident in reversed(uow.incidents.recent(MAX_INCIDENTS))]
+
+
+def compare(then: list[Finding], now: list[Finding]) -> list[tuple[Finding | None, Finding | None]]:
+    """Pairs of the same incident: same station and family, the nearest in time."""
+    left = list(now)
+    rows: list[tuple[Finding | None, Finding | None]] = []
+    for one in then:
+        same = [other for other in left if (other.station_id, other.family) == (one.station_id, one.family)]
+        match = min(same, key=lambda other: abs(other.opened_at - one.opened_at), default=None)
+        if match is not None:
+            left.remove(match)
+        rows.append((one, match))
+    return rows + [(None, other) for other in left]
+
+
+def _finding(uow: UnitOfWork, incident: Incident) -> Finding:
+    analysis = uow.analyses.latest(incident.incident_id)
+    first = analysis.first_suspect if analysis else None
+    order = uow.orders.for_incident(incident.incident_id)
+    return Finding(
+        station_id=incident.station_id,
+        family=incident.attributes.get("family", incident.code),
+        opened_at=incident.opened_at,
+        parts=incident.defective_parts,
+        first_suspect=first.cause_id if first else None,
+        grade=first.grade if first else "",
+        order=order.number if order else None,
+    )
+
+
+def _copy(source: Store, target: Store, *, learned: bool) -> None:
+    """Inspections page by page, then signals and events; with what was learned, where wanted."""
+    after = 0
+    with source.reader() as uow:
+        while page := uow.inspections.after(after, PAGE):
+            after = page[-1][0]
+            with target.unit(durable=False) as scratch:
+                for _, inspection in page:
+                    scratch.inspections.add(inspection)
+                scratch.commit()
+        end = datetime.now(UTC)
+        with target.unit(durable=False) as scratch:
+            for signal in uow.plant.signals():
+                scratch.plant.add_samples(uow.plant.series(signal, BEGINNING, end))
+            for event in uow.plant.events(BEGINNING, end):
+                scratch.plant.add_event(event)
+            for key in (WEIGHTS, BACKGROUND) if learned else ():
+                scratch.facts.set(key, uow.facts.get(key))
+            scratch.commit()
+
+
+def _open(state: Path | None) -> Database:
+    """Raises ConfigError: there is no store."""
+    folder = state or Path(os.environ.get("STATE_DIRECTORY", "state").partition(":")[0])
+    url = sqlite_url(folder)
+    if not Path(url.partition(":///")[2]).is_file():
+        raise ConfigError(f"{folder} holds no store: expected {url}; give the state folder with --state")
+    return Database(url, clock=SystemClock())
+
+
+def _differs(before: Finding | None, after: Finding | None) -> bool:
+    if before is None or after is None:
+        return True
+    return before.first_suspect != after.first_suspect or (before.order is None) != (after.order is None)
+
+
+def _plain(one: Finding | None) -> dict[str, object] | None:
+    if one is None:
+        return None
+    return {
+        "station": one.station_id,
+        "family": one.family,
+        "opened_at": one.opened_at.isoformat(),
+        "defective_parts": one.parts,
+        "first_suspect": one.first_suspect,
+        "grade": one.grade,
+        "order": one.order,
+    }
+
+
+def _words(one: Finding | None) -> str:
+    if one is None:
+        return "no incident"
+    order = "ordered" if one.order else "no order"
+    return f"{one.opened_at:%m-%d %H:%M:%S} {one.station_id} {one.family}: {one.first_suspect} ({one.grade}), {order}"
