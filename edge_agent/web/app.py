@@ -33,6 +33,8 @@ HEADERS = {
 _IMAGES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 _DOCUMENTS = {".pdf": "application/pdf"}
 _KEPT = "private, max-age=86400, immutable"
+_NO_TELEMETRY: Any = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
+"""FastAPI >= 0.165 exports traces when the environment says so; this box tells nobody, whatever is set."""
 
 NO_CATALOGUE = Catalogue(domain="", version="", causes=(), severity={})
 
@@ -62,7 +64,14 @@ def build_app(
         catalogue: names of causes.
         registry: what ``/metrics`` shows.
     """
-    app = FastAPI(title="edge-agent", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="edge-agent",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        telemetry=_NO_TELEMETRY,
+    )
     desk = _Desk(store, views.House(letterhead=letterhead, catalogue=catalogue, images=images), status, clock)
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
     app.include_router(_pages(desk))

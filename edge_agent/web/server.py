@@ -29,7 +29,7 @@ class WebServer:
     """
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
-        self._app, self._host, self._wanted = app, host, port
+        self._app, self._host, self._wanted, self._port = app, host, port, port
         self._socket: socket.socket | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -39,7 +39,7 @@ class WebServer:
     @property
     def port(self) -> int:
         """The port it listens on, once `setup` has run."""
-        return int(self._socket.getsockname()[1]) if self._socket else self._wanted
+        return self._port
 
     @property
     def url(self) -> str:
@@ -55,6 +55,7 @@ class WebServer:
             Transient: the port is taken, or the server did not come up in time.
         """
         self._socket = self._bound()
+        self._port = int(self._socket.getsockname()[1])
         config = uvicorn.Config(
             self._app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S, server_header=False,
             limit_concurrency=64, timeout_keep_alive=15,

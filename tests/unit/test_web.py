@@ -349,3 +349,11 @@ def test_dispositions_and_evaluations_all_have_words_and_signs() -> None:
     css = (Path(__file__).parents[2] / "edge_agent/web/static/site.css").read_text()
     assert all(f".e-{word}" in css for word in Evaluation)
     assert all(f".d-{word}" in css for word in Disposition)
+
+
+def test_no_telemetry_whatever_the_environment_says(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked to export, FastAPI without the exporter refuses to start; ours is not moved to try."""
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    with TestClient(Site(own_site.line).app) as client:
+        assert client.get("/healthz").status_code == 200
