@@ -27,6 +27,7 @@ from edge_agent.adapters.link.backoff import Backoff
 from edge_agent.adapters.link.properties import PublishProperties
 from edge_agent.adapters.link.tls import TlsIdentity
 from edge_agent.config.plant import MqttSection
+from edge_agent.domain.faults import Transient
 from edge_agent.ports import Clock, LinkStatus
 
 log = structlog.get_logger(__name__)
@@ -135,20 +136,28 @@ class Connection:
         self._reset = ""
         self._stopping = threading.Event()
         self._bug: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="mqtt-network", daemon=True)
+        self._thread: threading.Thread | None = None
         self._client = self._make_client(client_id, password)
 
     # --- for other threads ------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin connecting in the background."""
+        """Begin connecting in the background; again after a `stop`, too.
+
+        Raises:
+            Transient: the thread of the run before has not ended yet.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            raise Transient("the network thread is still stopping")
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="mqtt-network", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
         """Disconnect (the will is not sent then: say goodbye before) and end the thread."""
         self._stopping.set()
         self._client.disconnect()
-        if self._thread.ident is not None:
+        if self._thread is not None:
             self._thread.join(timeout_s)
 
     @property
@@ -161,7 +170,7 @@ class Connection:
         bug, self._bug = self._bug, None
         if bug is not None:
             raise bug
-        if self._thread.ident is not None and not self._thread.is_alive() and not self._stopping.is_set():
+        if self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set():
             raise RuntimeError("the network thread has ended")
 
     def status(self) -> LinkStatus:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 
 import structlog
 from paho.mqtt.matcher import MQTTMatcher
@@ -26,6 +27,8 @@ KEPT_AT_MOST = RECEIVE_MAXIMUM * 4
 LOSSY_AT_MOST = 2_000
 LOSSY_BYTES = 65_536
 """Larger messages are no telemetry."""
+FAILURES_TOLERATED = 3
+FAILURES_REMEMBERED = 100
 WAIT_S = 0.2
 RETRY_AFTER_S = 2.0
 
@@ -57,8 +60,9 @@ class Dispatcher:
         self._work = threading.Event()
         self._stopping = threading.Event()
         self._bug: Exception | None = None
+        self._failures: dict[bytes, int] = {}
         self.dropped = 0
-        self._thread = threading.Thread(target=self._run, name="mqtt-dispatch", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def add(self, route: Route) -> None:
         """Before `start` only."""
@@ -74,14 +78,22 @@ class Dispatcher:
         return list(wanted.items())
 
     def start(self) -> None:
-        """Begin handling."""
+        """Begin handling; again after a `stop`, too.
+
+        Raises:
+            Transient: a handler of the run before has not returned yet.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            raise Transient("a handler is still at work")
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="mqtt-dispatch", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
         """Finish the message in hand and end; what is queued is sent again by the broker."""
         self._stopping.set()
         self._work.set()
-        if self._thread.ident is not None:
+        if self._thread is not None:
             self._thread.join(timeout_s)
 
     def raise_bug(self) -> None:
@@ -153,12 +165,21 @@ class Dispatcher:
         except Transient as error:
             self._try_later(arrived, error)
             return
-        except Exception as error:  # handed to the supervisor in raise_bug; unacknowledged, so not lost
-            log.exception("a bug in the handler of a message", topic=arrived.topic)
+        except Exception as error:  # handed to the supervisor in raise_bug
+            log.exception("a bug in the handler of a message", topic=arrived.topic, excerpt=arrived.body[:200])
             self._bug = error
-            return
+            if not self._given_up(arrived):
+                return
         if any(route.keep for route in routes):
             self._acknowledge(arrived)
+
+    def _given_up(self, arrived: Arrived) -> bool:
+        """Unacknowledged, it comes again after the restart; the third time it is let go: no restart would help."""
+        name = sha256(arrived.topic.encode() + b"\n" + arrived.body).digest()
+        self._failures[name] = self._failures.get(name, 0) + 1
+        if len(self._failures) > FAILURES_REMEMBERED:
+            del self._failures[next(iter(self._failures))]
+        return self._failures.get(name, 0) >= FAILURES_TOLERATED
 
     def _try_later(self, arrived: Arrived, error: Transient) -> None:
         log.warning("a message cannot be handled now, trying again", topic=arrived.topic, error=str(error))

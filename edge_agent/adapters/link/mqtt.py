@@ -12,12 +12,14 @@ from edge_agent.adapters.link.relay import Relay
 from edge_agent.config.plant import MqttSection
 from edge_agent.contract import topics
 from edge_agent.contract.envelope import CONTENT_TYPE, Sender
-from edge_agent.domain.faults import ConfigError
+from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.ports import Clock, InboundHandler, LinkStatus, Store
 
 log = structlog.get_logger(__name__)
 
 FLUSH_STEP_S = 0.1
+FAREWELL_S = 1.0
+"""Kept for saying offline."""
 
 
 class MqttLink:
@@ -104,14 +106,27 @@ class MqttLink:
     def stop(self, timeout_s: float) -> None:
         """Flush what can be sent in the time, say offline (a clean disconnect keeps the will back), disconnect."""
         deadline = time.monotonic() + timeout_s
-        while self._connection.limits is not None and time.monotonic() < deadline - 1.0 and not self._relay.idle():
-            self._relay.step(FLUSH_STEP_S)
-        self._dispatcher.stop(max(0.1, min(2.0, deadline - time.monotonic())))
-        limits = self._connection.limits
-        if limits is not None:
-            self._connection.publish(self._state(False), limits.epoch)
-            self._relay.step(FLUSH_STEP_S)
+        self._flush(deadline - FAREWELL_S)
+        self._dispatcher.stop(max(0.1, min(FAREWELL_S, deadline - time.monotonic())))
+        self._say_offline(deadline)
         self._connection.stop(max(0.5, deadline - time.monotonic()))
+
+    def _flush(self, deadline: float) -> None:
+        try:
+            while self._connection.limits is not None and time.monotonic() < deadline and not self._relay.idle():
+                self._relay.step(FLUSH_STEP_S)
+        except Transient as error:
+            log.warning("the outbox could not be flushed; it will be at the next start", error=str(error))
+
+    def _say_offline(self, deadline: float) -> None:
+        limits = self._connection.limits
+        if limits is None:
+            return
+        mid = self._connection.publish(self._state(False), limits.epoch)
+        while mid is not None and self._connection.limits is not None and time.monotonic() < deadline:
+            if any(puback.mid == mid for puback in list(self._connection.pubacks)):
+                return
+            self._connection.changed.wait(0.02)
 
     # --- the network thread -----------------------------------------------------------------------------------------
 

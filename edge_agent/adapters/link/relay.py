@@ -28,7 +28,6 @@ BOOK_AFTER_S = 0.02
 RETRY_CAP_S = 600.0
 SILENCE_S = 30.0
 """No PUBACK for a message in this time on a live connection: the connection is not live."""
-HOUSEKEEPING_S = 30.0
 PROPERTY_BYTES = 512
 """Allowance for topic and MQTT properties when a packet's size is judged."""
 
@@ -65,7 +64,6 @@ class Relay:
         self._epoch = 0
         self._flying: dict[int, Sent] = {}
         self._last_puback_s = 0.0
-        self._next_housekeeping_s = 0.0
         self._book_since_s: float | None = None
 
     @property
@@ -84,7 +82,6 @@ class Relay:
         while True:
             self._connection.changed.clear()
             self._notice_losses()
-            self._housekeep()
             self._book()
             sent_now = self._fill()
             sent += sent_now
@@ -145,17 +142,6 @@ class Relay:
             log.warning("no answer to what was sent, connecting again", in_flight=len(self._flying))
             self._last_puback_s = now
             self._connection.reset("no PUBACK")
-
-    def _housekeep(self) -> None:
-        now = time.monotonic()
-        if now < self._next_housekeeping_s:
-            return
-        self._next_housekeeping_s = now + HOUSEKEEPING_S
-        with self._store.unit(durable=False) as unit:
-            expired = unit.outbox.expire(self._clock.now())
-            if expired:
-                log.warning("messages expired before they could be delivered", count=expired)
-            unit.commit()
 
     # --- sending ----------------------------------------------------------------------------------------------------
 

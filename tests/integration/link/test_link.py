@@ -219,15 +219,41 @@ def test_not_authorized_is_put_aside_and_told_in_the_log(tmp_path: Path) -> None
         assert (error["class"], error["reasonCode"]) == ("publish-refused", "0x87")
 
 
-def test_expired_rows_are_not_sent(broker: Broker, tmp_path: Path) -> None:
+def test_expired_rows_are_not_sent_and_the_rest_says_how_long_it_is_good(broker: Broker, tmp_path: Path) -> None:
     with mes(broker) as plant:
         agent = Box(broker, tmp_path)
         agent.add(message(1, ack=Ack.PUBACK, expires_at=soon(-1)), message(2, ack=Ack.PUBACK, expires_at=soon(60)))
         agent.start()
-        until(lambda: agent.counts()[OutboxState.EXPIRED] == 1, "expired")
-        until(lambda: plant.numbers() == [2], "the other arrives")
+        until(lambda: agent.counts()[OutboxState.CONFIRMED] == 1, "one is delivered")
         agent.stop()
+        until(lambda: len(plant.on(topics.STATE)) == 2, "the farewell, behind everything else")
+        assert plant.numbers() == [2]
         assert 1 <= plant.on(topics.DEFECT)[0].properties.MessageExpiryInterval <= 60
+
+
+def test_mqtts_own_properties_reach_the_mes(broker: Broker, tmp_path: Path) -> None:
+    with mes(broker) as plant, box(broker, tmp_path) as agent:
+        made = message(1, correlation="wo-1", response_topic=f"{ROOT}/in/wo/1/response", properties={"rev": "3"})
+        agent.add(made)
+        properties = until(lambda: plant.on(topics.DEFECT), "the message")[0].properties
+        assert properties.CorrelationData == b"wo-1"
+        assert properties.ResponseTopic == f"{ROOT}/in/wo/1/response"
+        assert properties.ContentType == "application/cloudevents+json"
+        assert dict(properties.UserProperty) == {"id": str(made.message_id), "seq": "1", "rev": "3"}
+
+
+def test_the_link_can_be_started_again_after_a_stop(broker: Broker, tmp_path: Path) -> None:
+    """The supervisor restarts the worker that drives it."""
+    with mes(broker) as plant:
+        agent = Box(broker, tmp_path)
+        for number in range(3):
+            agent.link.start()
+            agent.add(message(number, ack=Ack.PUBACK))
+            until(lambda number=number: agent.link.relay(0.05) or len(plant.numbers()) > number, "sent")
+            agent.link.stop(3.0)
+        until(lambda: len(plant.on(topics.STATE)) == 6, "three births, three farewells")
+        agent.store.close()
+        assert plant.numbers() == [0, 1, 2]
 
 
 def test_messages_that_came_while_the_box_was_off_are_delivered(broker: Broker, tmp_path: Path) -> None:

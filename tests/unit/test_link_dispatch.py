@@ -1,0 +1,129 @@
+"""Dispatch of what comes in: order, acknowledgement, retries, and what happens when a handler has a bug."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from edge_agent.adapters.link import dispatch
+from edge_agent.adapters.link.connection import Arrived
+from edge_agent.adapters.link.dispatch import FAILURES_TOLERATED, LOSSY_AT_MOST, Dispatcher, Route
+from edge_agent.domain.faults import Transient
+from edge_agent.domain.message import InboundMessage
+from tests.fakes.clock import FakeClock
+
+
+class Acks:
+    """Counts acknowledgements, and lets a test wait for them."""
+
+    def __init__(self) -> None:
+        self.mids: list[int] = []
+        self._changed = threading.Condition()
+
+    def __call__(self, arrived: Arrived) -> None:
+        with self._changed:
+            self.mids.append(arrived.mid)
+            self._changed.notify_all()
+
+    def until(self, count: int) -> list[int]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.mids) >= count, timeout=10)
+        return self.mids
+
+
+def arrived(mid: int, topic: str = "in/x", body: bytes = b"{}") -> Arrived:
+    return Arrived(epoch=1, mid=mid, qos=1, retain=False, topic=topic, body=body, properties={})
+
+
+@contextmanager
+def running(
+    handler: Callable[[InboundMessage], None], acks: Acks, *, keep: bool = True, start: bool = True
+) -> Iterator[Dispatcher]:
+    made = Dispatcher(clock=FakeClock(), acknowledge=acks)
+    made.add(Route(topic_filter="in/+", handler=handler, qos=1, keep=keep))
+    if start:
+        made.start()
+    try:
+        yield made
+    finally:
+        made.stop(5)
+
+
+def test_acknowledged_in_order_after_the_handler() -> None:
+    acks, seen = Acks(), []
+    with running(lambda message: seen.append((message.topic, len(acks.mids))), acks) as dispatcher:
+        assert [dispatcher.offer(arrived(mid)) for mid in range(5)] == [False] * 5
+        assert acks.until(5) == [0, 1, 2, 3, 4]
+    assert [before for _, before in seen] == [0, 1, 2, 3, 4]
+
+
+def test_a_transient_failure_is_tried_again_and_only_then_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "RETRY_AFTER_S", 0.01)
+    acks, attempts = Acks(), []
+
+    def full(message: InboundMessage) -> None:
+        attempts.append(message)
+        if len(attempts) < 4:
+            raise Transient("disk full")
+
+    with running(full, acks) as dispatcher:
+        dispatcher.offer(arrived(7))
+        assert acks.until(1) == [7]
+        dispatcher.raise_bug()
+    assert len(attempts) == 4
+
+
+def test_a_bug_reaches_the_supervisor_and_the_message_is_let_go_in_the_end() -> None:
+    acks, tried = Acks(), threading.Semaphore(0)
+
+    def broken(message: InboundMessage) -> None:
+        tried.release()
+        raise KeyError("bug")
+
+    with running(broken, acks) as dispatcher:
+        for attempt in range(1, FAILURES_TOLERATED + 1):
+            dispatcher.offer(arrived(attempt))
+            assert tried.acquire(timeout=10)
+        assert acks.until(1) == [FAILURES_TOLERATED], "acknowledged at the last attempt only"
+    with pytest.raises(KeyError):
+        dispatcher.raise_bug()
+    dispatcher.raise_bug()
+
+
+def test_what_may_be_lost_is_acknowledged_at_once_and_the_oldest_goes() -> None:
+    acks, seen, done = Acks(), [], threading.Event()
+
+    def count(message: InboundMessage) -> None:
+        seen.append(message.body)
+        if message.body == b"last":
+            done.set()
+
+    with running(count, acks, keep=False, start=False) as dispatcher:
+        for mid in range(LOSSY_AT_MOST + 10):
+            assert dispatcher.offer(arrived(mid, body=str(mid).encode()))
+        dispatcher.offer(arrived(0, body=b"x" * 100_000))
+        dispatcher.offer(arrived(1, body=b"last"))
+        assert dispatcher.dropped == 12
+        dispatcher.start()
+        assert done.wait(10)
+    assert seen[0] == b"11"
+    assert len(seen) == LOSSY_AT_MOST
+    assert acks.mids == []
+
+
+def test_too_many_to_keep_stay_with_the_broker() -> None:
+    acks = Acks()
+    with running(lambda message: None, acks, start=False) as dispatcher:
+        for mid in range(dispatch.KEPT_AT_MOST + 1):
+            assert not dispatcher.offer(arrived(mid))
+        assert dispatcher.dropped == 1
+        dispatcher.start()
+        assert len(acks.until(dispatch.KEPT_AT_MOST)) == dispatch.KEPT_AT_MOST
+
+
+def test_one_subscription_for_each_filter_with_the_highest_qos() -> None:
+    made = Dispatcher(clock=FakeClock(), acknowledge=Acks())
+    for topic_filter, qos in (("a", 0), ("b", 1), ("a", 1)):
+        made.add(Route(topic_filter=topic_filter, handler=lambda message: None, qos=qos, keep=True))
+    assert made.filters() == [("a", 1), ("b", 1)]
