@@ -169,6 +169,72 @@ def test_detecting_before_warming_up_is_a_bug() -> None:
         OnnxDetector(MODEL, DetectorOptions(), clock=CLOCK).detect(frame(board()), BOARD.golden(), None)
 
 
+# --- the other decoding: ultralytics' export -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def yolo(tmp_path: Path) -> OnnxDetector:
+    folder = tmp_path / "y" / "1"
+    folder.mkdir(parents=True)
+    card = {
+        "name": "y",
+        "version": "1",
+        "sha256": "0" * 64,
+        "description": "d",
+        "decode": "yolo",
+        "inputs": [{"name": "images", "shape": [1, 3, 640, 640], "dtype": "float32"}],
+        "needs_golden": False,
+        "classes": ["scratch", "dent"],
+        "licence": "x",
+        "opset": 17,
+        "parity": False,
+    }
+    (folder / "card.json").write_text(json.dumps(card))
+    return OnnxDetector(folder, DetectorOptions(), clock=CLOCK)
+
+
+def anchors(*rows: tuple[float, ...]) -> np.ndarray:
+    """(1, 6, N): centre x and y, width, height, and a score for each class."""
+    output = np.zeros((1, 6, 50), np.float32)
+    for index, row in enumerate(rows):
+        output[0, :, index] = row
+    return output
+
+
+def test_yolo_boxes_come_back_to_sensor_coordinates(yolo: OnnxDetector) -> None:
+    # 1280x720 into 640x640: scale 0.5, 140 rows of grey above.
+    yolo._session = Broken(
+        anchors((320, 320, 100, 50, 0.1, 0.9), (322, 321, 100, 50, 0.8, 0.2), (50, 200, 20, 20, 0.6, 0))
+    )  # type: ignore[assignment]
+    seen = yolo.detect(frame(np.zeros((720, 1280, 3), np.uint8)), None, None)
+    assert [(one.code, round(one.score, 2)) for one in seen.defects] == [("dent", 0.9), ("scratch", 0.6)]
+    assert seen.defects[0].xyxy_px == pytest.approx((540, 310, 740, 410))
+    assert seen.defects[1].xyxy_px == pytest.approx((80, 100, 120, 140))
+
+
+def test_yolo_that_sees_nothing_says_so(yolo: OnnxDetector) -> None:
+    yolo._session = Broken(anchors())  # type: ignore[assignment]
+    assert yolo.detect(frame(np.zeros((64, 64), np.uint8)), None, None).defects == ()
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        anchors((1, 1, 1, 1, np.nan, 0)),
+        anchors((1, 1, 1, 1, 1.5, 0)),
+        anchors((1, 1, 1, 1, -0.5, -0.1)),
+        anchors((np.nan, 1, 1, 1, 0.9, 0)),
+        np.zeros((1, 5, 50), np.float32),
+        np.zeros((6, 50), np.float32),
+    ],
+)
+def test_yolo_nonsense_is_a_part_fault(yolo: OnnxDetector, output: np.ndarray) -> None:
+    yolo._session = Broken(output)  # type: ignore[assignment]
+    with pytest.raises(PartFault) as fault:
+        yolo.detect(frame(np.zeros((64, 64), np.uint8)), None, None)
+    assert fault.value.code == "detector.output"
+
+
 # --- loading ---------------------------------------------------------------------------------------------------------
 
 

@@ -169,7 +169,8 @@ class OnnxDetector:
             raise PartFault(
                 "detector.output", f"model {self._name}: output of shape {output.shape}, expected (1, N, 6)"
             )
-        found = output[0]
+        found: Floats = output[0]
+        _check_finite(found, self._name)
         classes = found[:, CLASS]
         if classes.min() < 0 or classes.max() >= len(self.card.classes):
             raise PartFault("detector.output", f"model {self._name}: class outside 0 to {len(self.card.classes) - 1}")
@@ -193,20 +194,26 @@ class OnnxDetector:
         offset = np.array([fitted.left, fitted.top], np.float32)
         low, high = (center - half - offset) / fitted.scale, (center + half - offset) / fitted.scale
         columns = [low, high, best[kept, None], scores[:, kept].argmax(axis=0)[:, None]]
-        return np.concatenate(columns, axis=1).astype(np.float32)
+        found = np.concatenate(columns, axis=1).astype(np.float32)
+        _check_finite(found, self._name)
+        return found
 
     def _run(self, feed: Mapping[str, Grey | Floats]) -> Floats:
         try:
             output = np.asarray(self.session.run(None, feed)[0])
         except RUNTIME_ERRORS as error:
             raise PartFault("detector.failed", f"model {self._name}: {error}") from error
-        if not np.isfinite(output).all():
-            raise PartFault("detector.output", f"model {self._name}: the output is not finite")
         return output
 
 
+def _check_finite(found: Floats, name: str) -> None:
+    if not np.isfinite(found).all():
+        raise PartFault("detector.output", f"model {name}: the output is not finite")
+
+
 def _check_scores(scores: Floats, name: str) -> None:
-    if len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
+    """Not a number is neither: it fails the comparison."""
+    if not (scores.min() >= 0 and scores.max() <= 1):
         text = f"scores from {scores.min():.3g} to {scores.max():.3g}, expected 0 to 1"
         raise PartFault("detector.output", f"model {name}: {text}")
 
