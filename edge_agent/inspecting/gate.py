@@ -121,11 +121,12 @@ def _focus(grey: Grey) -> dict[str, float]:
         return {"focus_ratio": 0.0}
     centre = cv2.GaussianBlur(centre, (3, 3), 0)
     laplacian = cv2.Laplacian(centre, cv2.CV_16S)
-    _, deviation = cv2.meanStdDev(laplacian)
+    mean = cv2.sumElems(laplacian)[0] / centre.size
+    variance = cv2.norm(laplacian, cv2.NORM_L2SQR) / centre.size - mean * mean
     across = cv2.Sobel(centre, cv2.CV_16S, 1, 0)
     down = cv2.Sobel(centre, cv2.CV_16S, 0, 1)
     tenengrad = (cv2.norm(across, cv2.NORM_L2SQR) + cv2.norm(down, cv2.NORM_L2SQR)) / centre.size
-    ratio = float(deviation[0, 0]) ** 2 / tenengrad if tenengrad > 0 else 0.0
+    ratio = variance / tenengrad if tenengrad > 0 else 0.0
     return {"focus_ratio": ratio}
 
 
