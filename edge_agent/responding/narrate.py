@@ -17,6 +17,7 @@ from edge_agent.domain.analysis import Analysis, Narrative
 from edge_agent.domain.cause import Catalogue
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.incident import Incident
+from edge_agent.domain.work_order import WorkOrder
 from edge_agent.ports import Analyst, Clock, Store, UnitOfWork, WritingTask, Written
 from edge_agent.responding import prompt
 from edge_agent.responding.placeholders import Brief, brief
@@ -31,6 +32,8 @@ LLM = "llm"
 _LOOKED_AT = 20
 _TRIES = 2
 _CACHED = 64
+_BETWEEN_NOTES_NS = 60 * 10**9
+"""Between two notes about one incident, whatever revisions come."""
 _REST_FIRST_S, _REST_MOST_S = 5.0, 300.0
 
 AddNarrative = Callable[[UnitOfWork, Analysis, Narrative], object]
@@ -99,6 +102,7 @@ class Narrator:
         self._add_narrative = add_narrative
         self._cache: dict[str, Written] = {}
         self._failed: dict[UUID, int] = {}
+        self._settled: dict[UUID, int] = {}
         self._rest_until_ns = 0
         self._failures = 0
 
@@ -120,20 +124,29 @@ class Narrator:
 
     def _next(self) -> _Subject | None:
         """The newest analysis without a note that a note could be written for."""
-        oldest = self._clock.now() - self._max_age
         with self._store.reader() as uow:
-            incidents = uow.incidents.recent(_LOOKED_AT)
-            pairs = [(uow.analyses.latest(incident.incident_id), incident) for incident in incidents]
-        waiting = [
-            (analysis, incident)
-            for analysis, incident in pairs
-            if analysis is not None and analysis.made_at >= oldest and not _has_note(analysis)
-        ]
-        for analysis, incident in sorted(waiting, key=lambda pair: pair[0].made_at, reverse=True):
+            pairs = [
+                (analysis, incident)
+                for incident in uow.incidents.recent(_LOOKED_AT)
+                if (analysis := uow.analyses.latest(incident.incident_id)) is not None and self._waits(uow, analysis)
+            ]
+        for analysis, incident in sorted(pairs, key=lambda pair: pair[0].made_at, reverse=True):
             found = brief(analysis, incident, self._catalogue)
             if found is not None:
                 return _Subject(analysis=analysis, incident=incident, brief=found)
         return None
+
+    def _waits(self, uow: UnitOfWork, analysis: Analysis) -> bool:
+        """Young, without a note, not asked about a moment ago, and its order has no note on the same suspect."""
+        if analysis.made_at < self._clock.now() - self._max_age or any(
+            one.source == LLM for one in analysis.narratives
+        ):
+            return False
+        settled_ns = self._settled.get(analysis.incident_id)
+        if settled_ns is not None and self._clock.monotonic_ns() < settled_ns + _BETWEEN_NOTES_NS:
+            return False
+        order = uow.orders.for_incident(analysis.incident_id)
+        return order is None or not (order.is_terminal or _has_note(order, analysis))
 
     def _attempt(self, about: Brief) -> _Attempt:
         """Ask, check, and ask once more with the complaints."""
@@ -164,6 +177,7 @@ class Narrator:
     def _settle(self, subject: _Subject, attempt: _Attempt) -> None:
         """Write down what came of it, for the newest revision if the draft holds for that one too."""
         incident_id = subject.incident.incident_id
+        self._settled = dict([*self._settled.items(), (incident_id, self._clock.monotonic_ns())][-_CACHED:])
         with self._store.unit() as uow:
             analysis, outcome = uow.analyses.latest(incident_id), attempt.outcome
             if analysis is None:
@@ -228,8 +242,11 @@ class Narrator:
         self._failures = 0
 
 
-def _has_note(analysis: Analysis) -> bool:
-    return any(one.source == LLM for one in analysis.narratives)
+def _has_note(order: WorkOrder, analysis: Analysis) -> bool:
+    """Every note revises the order and tells the MES, so one that still names the suspect is left as it is."""
+    written = bool(order.note) or order.text_source == LLM
+    suspect = order.suspects[0].cause_id if order.suspects else None
+    return written and analysis.first_suspect is not None and suspect == analysis.first_suspect.cause_id
 
 
 def _refused(rules: tuple[str, ...], model: str, latency_ms: float) -> Narrative:

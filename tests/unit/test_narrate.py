@@ -14,9 +14,11 @@ from edge_agent.domain.analysis import Analysis
 from edge_agent.domain.cause import NONE
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.incident import Incident
+from edge_agent.domain.work_order import OrderState, Suspect
 from edge_agent.responding.narrate import LLM, TALLY, Narrator, qualified_key
 from tests.fakes.analysts import SHA256, ScriptedAnalyst
 from tests.fakes.clock import FakeClock
+from tests.fakes.made import an_order
 from tests.fakes.notes import a_catalogue, an_analysis_of, an_answer, an_incident_of
 
 BAD = an_answer("The pump leaks seven litres (E1), which fits {cause}.")
@@ -225,6 +227,8 @@ def test_the_same_question_is_asked_once(folder: Path) -> None:
     desk.narrator.step()
     following = replace(desk.analysis, analysis_id=desk.clock.new_id(), revision=2)
     desk.save(desk.incident, following)
+    assert desk.narrator.step() is False  # a moment ago
+    desk.clock.advance(61)
     desk.narrator.step()
     assert desk.latest.revision == 2
     assert desk.latest.narratives[-1].source == LLM
@@ -243,3 +247,24 @@ def test_an_accepted_note_goes_where_the_order_is_revised(folder: Path) -> None:
     )
     narrator.step()
     assert [(analysis.analysis_id, bool(text)) for analysis, text in seen] == [(desk.analysis.analysis_id, True)]
+
+
+@pytest.mark.parametrize(
+    ("note", "suspect", "state", "asked"),
+    [
+        ("", "A1", OrderState.ISSUED, True),
+        ("It fits.", "A1", OrderState.ISSUED, False),  # every note revises the order: the MES is not told again
+        ("It fits.", "A2", OrderState.ISSUED, True),  # the suspect has changed
+        ("", "A1", OrderState.CLOSED, False),
+    ],
+)
+def test_an_order_gets_a_note_once_for_a_suspect(
+    folder: Path, note: str, suspect: str, state: OrderState, asked: bool
+) -> None:
+    desk = Desk(folder, [an_answer()])
+    named = Suspect(cause_id=suspect, name="s", grade="likely", speaks_for=(), speaks_against=())
+    order = an_order(desk.clock, incident_id=desk.incident.incident_id, state=state, note=note, suspects=(named,))
+    with desk.store.unit() as uow:
+        uow.orders.save(order)
+        uow.commit()
+    assert desk.narrator.step() is asked
