@@ -19,11 +19,12 @@ from edge_agent.simulation.demo.story import Story, Told
 from edge_agent.simulation.demo.watcher import Watcher
 
 AGENT_READY_S = 120.0
-CLOSING_S = 60.0
+CLOSING_S = 90.0
 """How long open work orders may take to be closed after the last part."""
 QUIET_S = 3.0
 """After the last loop has closed: for a document that is still being printed."""
-MES_MINUTES_PER_MINUTE = 400.0
+MES_MINUTES_PER_MINUTE = 180.0
+"""Slow enough that a small language model on two cores has written before the technician is done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

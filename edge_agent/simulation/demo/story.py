@@ -81,6 +81,8 @@ class Story:
     incidents: dict[str, IncidentCard] = field(default_factory=dict)
     orders: dict[str, OrderCard] = field(default_factory=dict)
     documents: list[str] = field(default_factory=list)
+    early: dict[str, list[Told]] = field(default_factory=dict)
+    """Lines about an order that came before its analysis (orders have the faster lane), by the analysis' id."""
     seen: set[str] = field(default_factory=set)
     repeated: int = 0
     box_online: bool = False
@@ -169,7 +171,7 @@ class Story:
             told += [Told(kind="analysis", text=f"text ({source}): {text}")]
         card.revision, card.parts, card.defective = revision, int(data["parts"]), int(data["defectiveParts"])
         card.suspects, card.evidence, card.text, card.text_source = suspects, evidence, text, source
-        return told
+        return told + self.early.pop(key, [])
 
     def _order(self, order_id: str, data: Mapping[str, Any]) -> list[Told]:
         known = self.orders.get(order_id)
@@ -182,14 +184,18 @@ class Story:
             told.append(
                 Told(kind="order", text=f"work order {card.number} (P{data['priority']}): {data['description']}")
             )
-        elif revision > card.revision and state not in _TERMINAL:
+        elif revision > card.revision and card.open:
             told.append(Told(kind="order", text=f"work order {card.number} revised to {revision}"))
         if note and note != card.note:
             told.append(Told(kind="analysis", text=f"the language model's note on {card.number}: {note}"))
-        if state != card.state and state in _TERMINAL:
-            told.append(Told(kind="order", text=f"work order {card.number} is {state}"))
-        card.revision, card.state, card.note = revision, state, note
+        if card.open:
+            card.state = state
+        card.revision, card.note = revision, note
         card.description, card.priority = str(data["description"]), int(data["priority"])
+        rca_id = str(data["rcaId"])
+        if known is None and rca_id not in self.incidents:
+            self.early[rca_id] = told
+            return []
         return told
 
     def _response(self, card: OrderCard, data: Mapping[str, Any]) -> list[Told]:
@@ -202,7 +208,11 @@ class Story:
             text += f": the cause was {cause} {actual.get('causeText', '')}".rstrip()
             if actual.get("minutes") is not None:
                 text += f", {float(actual['minutes']):.0f} min"
+        if text in card.answers:
+            text += " (sent again)"
         card.answers.append(text)
+        if event in _TERMINAL:
+            card.state = event
         return [Told(kind="answer", text=text)]
 
     def _learned(self, card: OrderCard, data: Mapping[str, Any]) -> list[Told]:
