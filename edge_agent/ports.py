@@ -357,6 +357,10 @@ class Outbox(Protocol):
         """Receipts: how many rows became confirmed by it."""
         ...
 
+    def settle(self, order_key: str, *, at: datetime) -> int:
+        """Nothing with this key has to be sent any more (its order is over): confirm what is left of it; how many."""
+        ...
+
     def retry(self, sequence: int, *, at: datetime, detail: str) -> None:
         """Try this row again at ``at``."""
         ...

@@ -62,6 +62,8 @@ def reconcile(uow: UnitOfWork, response: JobResponse, catalogue: Catalogue, *, s
     )
     if outcome.order is not None:
         if outcome.order.is_terminal:
+            # A repeated order (its receipt was lost) must not come after the clearing and be retained for ever.
+            uow.outbox.settle(str(outcome.order.order_id), at=clock.now())
             uow.outbox.add(outbound.work_order_cleared(outcome.order, clock=clock))
         announce_index(uow, sender=sender, clock=clock)
     return outcome

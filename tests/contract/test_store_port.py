@@ -705,6 +705,19 @@ def test_when_the_mes_returns_everything_without_receipt_is_due(store: Database,
     assert _due(store, START) == [1, 3, 4]
 
 
+def test_what_is_left_of_a_key_can_be_settled(store: Database, clock: FakeClock) -> None:
+    _send(store, *(a_message(clock, order_key=key, ack=Ack.RECEIPT) for key in ("a", "b", "a", "a")))
+    _mark(store, 1)
+    with store.unit() as unit:
+        unit.outbox.quarantine(3, detail="x")
+        assert unit.outbox.settle("a", at=START) == 3
+        assert unit.outbox.settle("a", at=START) == 0
+        unit.commit()
+    assert [_row(store, n).state for n in (1, 3, 4)] == [OutboxState.CONFIRMED] * 3
+    _send(store, a_message(clock, order_key="a"))
+    assert _due(store, START) == [2, 5]
+
+
 def test_the_oldest_pending_row(store: Database, clock: FakeClock) -> None:
     with store.reader() as reader:
         assert reader.outbox.oldest_pending() is None

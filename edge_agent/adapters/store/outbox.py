@@ -123,6 +123,13 @@ class SqlOutbox:
             confirmed += self._session.write(open_rows.values(done))
         return confirmed
 
+    def settle(self, order_key: str, *, at: datetime) -> int:
+        """Nothing with this key has to be sent any more (its order is over): confirm what is left of it; how many."""
+        unfinished = [state.value for state in (OutboxState.PENDING, OutboxState.SENT, OutboxState.QUARANTINED)]
+        left = outbox.update().where(outbox.c.order_key == label(order_key), outbox.c.state.in_(unfinished))
+        done = {"state": OutboxState.CONFIRMED.value, "confirmed_us": to_us(at), "detail": "settled"}
+        return self._session.write(left.values(done))
+
     def retry(self, sequence: int, *, at: datetime, detail: str) -> None:
         """Try this row again at ``at``; a quarantined one becomes pending."""
         mine = outbox.c.sequence == sequence
