@@ -51,7 +51,8 @@ def find_sites(copper: Mask) -> Sites:
 
 def _inside(region: Mask, *, keep_px: int) -> Floats:
     """Points well inside a region: no direction; the room is twice the distance to the region's edge, less a rim."""
-    distance = cv2.distanceTransform(region, cv2.DIST_L2, 5)
+    # Without any edge OpenCV's distance is the largest float.
+    distance = np.minimum(cv2.distanceTransform(region, cv2.DIST_L2, 5), max(region.shape))
     grid = np.zeros(region.shape, bool)
     grid[_BORDER_PX:-_BORDER_PX:6, _BORDER_PX:-_BORDER_PX:6] = True
     y, x = np.nonzero(grid & (distance >= keep_px + 4))
