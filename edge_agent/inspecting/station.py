@@ -197,7 +197,7 @@ class TriggerWorker:
         self._beat()
         if not self._open:
             self._connect()
-        if getattr(self._source, "patient", False) and not self._channel.await_room(_WAIT_S):
+        if getattr(self._source, "patient", False) and not self._channel.await_empty(_WAIT_S):
             return False
         try:
             shot = self._source.wait(_WAIT_S)

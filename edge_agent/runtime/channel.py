@@ -50,10 +50,10 @@ class Channel(Generic[T]):
             self._changed.notify_all()
             return True
 
-    def await_room(self, timeout_s: float) -> bool:
-        """Wait until one more item fits; False when none did in time."""
+    def await_empty(self, timeout_s: float) -> bool:
+        """Wait until nothing waits any more; False when something still did at the end of the time."""
         with self._changed:
-            return self._changed.wait_for(lambda: len(self._items) < self._capacity, timeout_s)
+            return self._changed.wait_for(lambda: not self._items, timeout_s)
 
     def take(self, timeout_s: float) -> T | None:
         """The oldest item, or None when none came in time."""

@@ -46,12 +46,12 @@ def test_capacity_must_be_positive() -> None:
         Channel(0)
 
 
-def test_room_is_awaited() -> None:
-    channel: Channel[int] = Channel(1)
-    assert channel.await_room(0)
+def test_emptiness_is_awaited() -> None:
+    channel: Channel[int] = Channel(2)
+    assert channel.await_empty(0)
     channel.offer(1)
-    assert not channel.await_room(0.01)
+    assert not channel.await_empty(0.01)
     taker = threading.Timer(0.02, channel.take, (1,))
     taker.start()
-    assert channel.await_room(5)
+    assert channel.await_empty(5)
     taker.join()

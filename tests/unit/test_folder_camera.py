@@ -138,3 +138,14 @@ def test_close_ends_a_waiting_grab(tmp_path: Path) -> None:
     threading.Timer(0.05, opened.close).start()
     with pytest.raises(Transient, match="closed"):
         opened.grab(shot(CLOCK), 30)
+
+
+def test_an_empty_file_that_was_just_made_is_waited_for(tmp_path: Path) -> None:
+    opened = camera(tmp_path, match="part_id")
+    (tmp_path / "P-1.png").touch()
+    writer = threading.Timer(0.05, drop, (tmp_path / "P-1.png",))
+    writer.start()
+    assert opened.grab(shot(CLOCK, "P-1"), 5).size_wh == (10, 8)
+    writer.join()
+    (tmp_path / "P-2.png").touch()
+    assert fault(opened, shot(CLOCK, "P-2")) == "image.empty"

@@ -93,6 +93,7 @@ def test_requests_that_can_wait_are_not_refused() -> None:
     line.trigger_parts(3)
     assert line.actuator.told == []
     for _ in range(3):
+        assert line.channel.ledger.left <= 1
         line.inspecting.step()
         line.waiting.step()
     assert line.evaluations == [Evaluation.OK] * 3

@@ -97,12 +97,16 @@ class FolderCamera:
             mark = self._find(shot)
             if mark != seen:
                 seen, since_ns = mark, now_ns
-            if mark is not None and mark[2] > 0 and now_ns - since_ns >= settle_ns:
+            if mark is not None and now_ns - since_ns >= settle_ns and self._may_be_read(mark):
                 return mark
             if now_ns >= deadline_ns:
                 raise self._late(shot, mark, now_ns - since_ns >= settle_ns)
             if self._closed.wait(min(_POLL_S, max(0.001, settle_ns / 2e9))):
                 raise Transient(f"camera {self._camera_id}: closed while waiting for part {shot.part_id}")
+
+    def _may_be_read(self, mark: Mark) -> bool:
+        """An empty file may be about to be filled; the folder trigger has waited for that already."""
+        return mark[2] > 0 or self._options.match == "trigger"
 
     def _late(self, shot: Shot, mark: Mark | None, rests: bool) -> PartFault:
         self._check_folder()

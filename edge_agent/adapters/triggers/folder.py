@@ -120,7 +120,7 @@ class FolderTrigger:
     """
 
     patient = True
-    """Files can wait: the station asks for the next one when it has room, instead of refusing what does not fit."""
+    """Files can wait: the station asks for the next one when nothing waits, instead of refusing what does not fit."""
 
     def __init__(
         self,
