@@ -15,6 +15,7 @@ from edge_agent.adapters.images.folder import FolderImages
 from edge_agent.adapters.store.database import Database, sqlite_url
 from edge_agent.config.plant import RetentionSection
 from edge_agent.domain.faults import ConfigError
+from edge_agent.observability import logs
 from edge_agent.ports import ImageStore, PrintJob, UnitOfWork
 from edge_agent.responding.documents.house import noted_house
 from edge_agent.responding.documents.sheet import sheet_path, work_order_sheet
@@ -51,6 +52,7 @@ def command(
     """
     if last == bool(start or end) or bool(start) != bool(end):
         raise typer.BadParameter("give either --last, or --from and --to")
+    logs.configure(level="warning")
     store, images = _open(_state_folder(state))
     printer = WeasyPrinter(templates or default_templates(), clock=SystemClock())
     printed = 0

@@ -108,6 +108,7 @@ class _Desk:
         )
         letterhead = house.letterhead
         self._pages.filters.update(time=_seconds(letterhead), date_time=letterhead.date_time, ago=self._ago, ms=_ms)
+        self._pages.filters["since"] = self._since
         self._pages.globals.update(letterhead=letterhead, version=__version__)
 
     def page(self, template: str, status_code: int = 200, **data: Any) -> HTMLResponse:
@@ -128,6 +129,14 @@ class _Desk:
 
     def _ago(self, at: datetime) -> str:
         return ago(self.clock.now(), at)
+
+    def _since(self, text: str) -> str:
+        """A status' instant for people; what is none is shown as it came."""
+        try:
+            at = datetime.fromisoformat(text).astimezone(UTC)
+        except ValueError:
+            return text
+        return f"{self.house.letterhead.date_time(at)} ({self._ago(at)})"
 
 
 def _seconds(letterhead: Letterhead) -> Callable[[datetime], str]:

@@ -24,7 +24,7 @@ PAGES = ("/", "/live/line", "/live/status", "/live/health", "/parts", "/orders",
 
 
 def status(**changes: Any) -> Status:
-    component = {"component": "camera", "condition": "ok", "detail": "", "since": "2026-11-20 06:00"}
+    component = {"component": "camera", "condition": "ok", "detail": "", "since": "2026-11-20T09:59:20+00:00"}
     return {"alive": True, "ready": True, "components": [component]} | changes  # type: ignore[return-value]
 
 
@@ -294,7 +294,9 @@ def test_probes_follow_the_status(own_site: Site) -> None:
     own_site.get("/healthz")
     own_site.status = status(alive=False)
     own_site.get("/healthz", 503)
-    assert "Stuck" in own_site.get("/health")
+    page = own_site.get("/health")
+    assert "Stuck" in page
+    assert "2026-11-20 10:59 (60 min ago)" in page
 
 
 @pytest.mark.parametrize(
