@@ -7,7 +7,7 @@ that those have not seen. Design and measurements: docs/diagnosis.md, 4.3.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 
 import numpy as np
@@ -82,9 +82,10 @@ def refit(
     seed_loss, seed_top = _judge(SEED, usable, catalogue, background)
     if len(usable) < MIN_CASES:
         return _refused(current, len(usable), seed_loss, seed_top, f"{len(usable)} cases; {MIN_CASES} are needed")
-    predictions = _left_out(usable, catalogue, background)
+    table = _table(usable, catalogue, background)
+    predictions = _left_out(usable, table, catalogue, background)
     loss, top = _loss(predictions, usable)
-    weights = _fit(_table(usable, catalogue, background), version)
+    weights = _fit(table, version)
     activate, reason = _gate(loss, top, seed_loss, seed_top)
     if activate and unseen:
         now, _ = _judge(current, unseen, catalogue, background)
@@ -127,17 +128,26 @@ def _gate(loss: float, top: int, seed_loss: float, seed_top: int) -> tuple[bool,
 
 
 def _left_out(
-    cases: Sequence[ConfirmedCase], catalogue: Catalogue, background: Mapping[str, float]
+    cases: Sequence[ConfirmedCase], table: _Table, catalogue: Catalogue, background: Mapping[str, float]
 ) -> list[dict[str, float]]:
     """Each case predicted by a fit without it (in at most 20 folds)."""
     predictions: list[dict[str, float]] = [{} for _ in cases]
-    for fold in np.array_split(np.arange(len(cases)), min(len(cases), FOLDS)):
-        held = set(fold.tolist())
-        kept = [case for place, case in enumerate(cases) if place not in held]
-        weights = _fit(_table(kept, catalogue, background), "fold")
+    for held in np.array_split(np.arange(len(cases)), min(len(cases), FOLDS)):
+        weights = _fit(_without(table, held), "fold")
         for place in held:
             predictions[place] = _predict(cases[place], weights, catalogue, background)
     return predictions
+
+
+def _without(table: _Table, held: npt.NDArray[np.int64]) -> _Table:
+    kept = np.setdiff1d(np.arange(len(table.truth)), held)
+    return replace(
+        table,
+        evidence=table.evidence[kept],
+        support=table.support[kept],
+        truth=table.truth[kept],
+        weight=table.weight[kept],
+    )
 
 
 def _predict(
