@@ -69,6 +69,7 @@ _PLACES: Mapping[str, tuple[str, str]] = {
 }
 """Placeholder to what must stand right before and behind it: a figure in the wrong place tells a falsehood."""
 _CLAUSE = re.compile(r"[.;,()]\s|\band\b|\bbut\b|\bwhile\b|\balthough\b|\bthough\b|\bhowever\b")
+_CAUSED = re.compile(r"\bcaus\w*\s+(?:of|by)\b|\breason\s+(?:for|of)\b|\b(?:causes|caused)\b")
 _MARKUP = re.compile(r"[<>\[\]*_`#|~^\\@=$&]|https?:|www\.|//|\b\w+\.(?:com|org|net|io)\b", re.IGNORECASE)
 
 
@@ -265,6 +266,8 @@ def _entailment(answer: _Answer, brief: Brief) -> Iterator[Violation]:
     if not set(answer.citations) <= set(brief.speaks_for) or not set(answer.against) <= set(brief.speaks_against):
         yield Violation(rule="V6.entailment", text="citations must speak for the cause, against must speak against it")
         return
+    if _CAUSED.search(answer.text.lower()):
+        yield Violation(rule="V6.entailment", text="facts fit the cause; do not say that one causes the other")
     for clause in _clauses(answer):
         words, keys = set(_WORD.findall(clause.lower())), set(_IDS.findall(clause))
         if (words & FOR_WORDS and keys & set(brief.speaks_against)) or (

@@ -48,6 +48,7 @@ def test_a_true_note_passes_and_is_expanded() -> None:
             ["E2"],
             ["E3"],
         ),
+        ("The suspected cause is {cause}, as E1 shows.", ["E1"], ["E3"]),
         ("E1 and E2 fit {cause}; E3 speaks against it.", ["E1", "E2"], ["E3"]),
         ("The lamp aged at exposure is {cause}, as E1 shows.", ["E1", "E1"], ["E3"]),
     ],
@@ -113,6 +114,8 @@ def test_form_of_the_answer(rule: str, draft: str) -> None:
         ("V6.entailment", TRUE, ["E1", "E2", "E6"], ["E3"]),  # moves nothing
         ("V6.entailment", "E3 supports {cause}, as does E1.", ["E1"], ["E3"]),
         ("V6.entailment", "E1 speaks against {cause}.", ["E1"], ["E3"]),
+        ("V6.entailment", "E1, a likely cause of {cause}.", ["E1"], ["E3"]),
+        ("V6.entailment", "{cause} is caused by expo energy (E1).", ["E1"], ["E3"]),
         ("V7.against", TRUE, ["E1", "E2"], []),
         ("V8.vocabulary", "The pump leaks" + FIT, ["E1"], ["E3"]),
         ("V8.vocabulary", "Replace the lamp" + FIT, ["E1"], ["E3"]),
