@@ -16,6 +16,7 @@ import signal
 import struct
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -58,12 +59,11 @@ def _die_with(parent: int) -> None:
 
 
 def _yield_to_the_others(nice: int) -> None:
-    if nice:
+    """Lower priority, first to go when memory runs out. A sandbox may forbid either; the parent's limits still hold."""
+    with suppress(OSError):
         os.nice(nice)
-    try:
+    with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE), encoding="ascii")
-    except OSError:  # a sandbox may forbid it; the memory limit of the parent still holds
-        return
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
