@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -50,7 +51,11 @@ def test_sheet_is_two_pages_of_pdf_a_with_its_record(printer: WeasyPrinter, line
     body = (tmp_path / "wo.pdf").read_bytes()
     reader = pypdf.PdfReader(io.BytesIO(body))
     assert len(reader.pages) == 2
-    assert b"pdfaid:part" in body or reader.xmp_metadata is not None
+    about = reader.trailer["/Root"]["/Metadata"].get_data().decode()
+    assert re.search(r"pdfaid:part\W*3", about)
+    assert re.search(r"pdfaid:conformance\W*A", about)
+    assert reader.trailer["/Root"]["/OutputIntents"]
+    assert reader.trailer["/Root"]["/AF"][0].get_object()["/AFRelationship"] == "/Source"
     assert reader.trailer["/Root"]["/MarkInfo"]["/Marked"]
     assert reader.trailer["/Root"]["/Lang"] == "en"
     record = json.loads(reader.attachments["WO-0007-r2.json"][0])

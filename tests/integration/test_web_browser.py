@@ -142,6 +142,8 @@ def test_evidence_opens(served: Served) -> None:
     assert not row.is_visible()
     page.click("#E2 summary")
     assert row.is_visible()
+    page.click(".fact a[href='#E1']")
+    assert page.locator("#E1 table").is_visible(), "a citation opens what it cites"
     page.close()
 
 

@@ -16,6 +16,7 @@ from edge_agent.adapters.store.database import Database, sqlite_url
 from edge_agent.config.plant import RetentionSection
 from edge_agent.contract.envelope import Sender
 from edge_agent.domain.faults import ConfigError, Transient
+from edge_agent.domain.inspection import Evaluation
 from edge_agent.domain.work_order import OrderState, WorkOrder
 from edge_agent.ports import PrintJob
 from edge_agent.responding.documents.house import note_house, noted_house
@@ -69,6 +70,7 @@ class Line:
             sender=SENDER,
             catalogue=self.history.catalogue,
             letterhead=LETTERHEAD,
+            idle_s=0,
         )
 
 
@@ -203,6 +205,23 @@ def test_photos_that_are_gone_are_left_out(own_line: Line) -> None:
     assert job.data["photos"] == []
     assert job.data["files"] == []
     assert "No photo is kept" in html(job)
+
+
+def test_parts_that_could_not_be_judged_are_shown_whole(own_line: Line) -> None:
+    """An incident of the inspection itself has no defect to zoom in on."""
+    pictured = next(seen for seen in own_line.history.inspections if seen.images)
+    blurred = next(seen for seen in own_line.history.inspections if seen.evaluation is Evaluation.NOT_DECIDABLE)
+    shown = replace(blurred, inspection_id=own_line.clock.new_id(), images=pictured.images)
+    incident = replace(own_line.history.incident, code="not_decidable", inspection_ids=())
+    with own_line.store.unit() as uow:
+        uow.inspections.add(shown)
+        uow.incidents.save(incident)
+        uow.commit()
+    job = own_line.sheet(replace(own_line.history.order, inspection_ids=(shown.inspection_id,)))
+    pair = next(pair for pair in job.data["photos"] if pair["part_id"] == shown.shot.part_id)
+    assert pair["label"] == "focus ratio 0.41, expected 0.80 to 1.25"
+    assert 'viewBox="0 0 640 640"' in pair["defect_svg"]
+    assert "parts with not decidable" in job.data["rate_svg"]
 
 
 def test_shift_report_counts_what_the_store_has(line: Line) -> None:

@@ -84,7 +84,7 @@ def photo_pair(
     label: Callable[[str], str],
     address: Address = file_address,
 ) -> tuple[dict[str, str], list[str]] | None:
-    """The surest defect and the same place on the good part, as data for a template and the files it needs.
+    """The surest defect (the whole picture where there is none) and the same place on the good part.
 
     Args:
         inspection: of the part.
@@ -92,36 +92,42 @@ def photo_pair(
         code: the class to show, where the part has it.
         label: a class as people read it.
         address: of a picture, for the reader of the document.
+
+    Returns:
+        Data for a template, and the files it needs; None when no picture is left.
     """
-    defect, frame = main_defect(inspection, code), find_picture(inspection, "frame", images, address)
-    if defect is None or frame is None:
+    frame = find_picture(inspection, "frame", images, address)
+    if frame is None:
         return None
-    view = view_around(defect.xyxy_px, frame.size_wh)
-    part, name = inspection.shot.part_id, label(defect.code)
-    box = PhotoBox(xyxy_px=defect.xyxy_px)
+    defect = main_defect(inspection, code)
+    boxes = [PhotoBox(xyxy_px=defect.xyxy_px)] if defect else []
+    view = view_around(defect.xyxy_px, frame.size_wh) if defect else None
+    part, name = inspection.shot.part_id, label(defect.code) if defect else _why(inspection)
     pair = {
         "part_id": part,
-        "label": f"{name} {defect.score:.2f}",
+        "label": f"{name} {defect.score:.2f}" if defect else name,
         "inspection_id": str(inspection.inspection_id),
         "defect_svg": photo(
-            frame.href, frame.size_wh, [box], title=f"{name} on {part}", view_xyxy_px=view, shown_px=_SHOWN_PX
+            frame.href, frame.size_wh, boxes, title=f"{name} on {part}", view_xyxy_px=view, shown_px=_SHOWN_PX
         ),
         "golden_svg": "",
     }
     files = [str(frame.path.resolve())]
     if golden := find_picture(inspection, "golden", images, address):
-        place = PhotoBox(xyxy_px=to_golden(defect.xyxy_px, inspection), doubt=True)
-        view = to_golden(view, inspection)
-        pair["golden_svg"] = photo(
-            golden.href,
-            golden.size_wh,
-            [place],
-            title="the same place on a good part",
-            view_xyxy_px=view,
-            shown_px=_SHOWN_PX,
-        )
+        pair["golden_svg"] = _golden(golden, inspection, boxes, view)
         files.append(str(golden.path.resolve()))
     return pair, files
+
+
+def _golden(golden: Picture, inspection: Inspection, boxes: Sequence[PhotoBox], view: BoxXyxy | None) -> str:
+    places = [PhotoBox(xyxy_px=to_golden(box.xyxy_px, inspection), doubt=True) for box in boxes]
+    moved = to_golden(view, inspection) if view else None
+    title = "the same place on a good part"
+    return photo(golden.href, golden.size_wh, places, title=title, view_xyxy_px=moved, shown_px=_SHOWN_PX)
+
+
+def _why(inspection: Inspection) -> str:
+    return inspection.reasons[0].text if inspection.reasons else ""
 
 
 def photo_pairs(

@@ -32,7 +32,6 @@ REQUESTS = "documents.requests"
 _MOST_REQUESTS = 100
 _ORDERS_READ = 200
 _DOCUMENTS_READ = 1_000
-_IDLE_S = 0.5
 _TRIES = 3
 _REST = timedelta(minutes=10)
 _UNPRINTED = frozenset({OrderState.DRAFT, OrderState.CANCELLED})
@@ -62,6 +61,7 @@ class DocumentMaker:
         catalogue: names of causes.
         letterhead: who prints.
         deadline_s: for one document.
+        idle_s: how long a step without work waits.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class DocumentMaker:
         catalogue: Catalogue,
         letterhead: Letterhead,
         deadline_s: float = 60,
+        idle_s: float = 0.5,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -87,6 +88,7 @@ class DocumentMaker:
         self._letterhead = letterhead
         self._deadline_s = deadline_s
         self._idle = threading.Event()
+        self._idle_s = idle_s
         self._tries: dict[tuple[UUID, int], int] = {}
         self._resting: dict[tuple[UUID, int], datetime] = {}
 
@@ -111,7 +113,7 @@ class DocumentMaker:
             start, end = (datetime.fromisoformat(text) for text in requests[0])
             self.shift(start, end)
         else:
-            self._idle.wait(_IDLE_S)
+            self._idle.wait(self._idle_s)
             return False
         return True
 

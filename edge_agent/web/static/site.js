@@ -45,6 +45,13 @@
   }
   document.querySelectorAll("[data-live]").forEach(follow);
 
+  function openTarget() {
+    const named = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (named && named.tagName === "DETAILS") named.open = true;
+  }
+  addEventListener("hashchange", openTarget);
+  openTarget();
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-theme-switch]");
     if (!button) return;
