@@ -36,7 +36,7 @@ def random_imaging(rng: np.random.Generator) -> Imaging:
         gain=float(rng.uniform(0.75, 1.2)),
         vignette=float(rng.uniform(0, 0.25)),
         jpeg=int(rng.integers(40, 96)) if rng.random() < 0.3 else None,
-        dirt=int(rng.integers(0, 50)) if rng.random() < 0.4 else 0,
+        dirt=int(rng.integers(0, 90)) if rng.random() < 0.7 else 0,
     )
 
 

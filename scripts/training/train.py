@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=Path, help="weights to begin with (a checkpoint)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="more only on idle cores: they wait for each other")
 
 
 def source(name: str, data: Path | None) -> Source:
@@ -93,11 +93,11 @@ def run(options: argparse.Namespace) -> None:
             group["lr"] = rate_at(step, options.steps, options.rate)
         sums += _step(network, optimizer, batch)
         average.update_parameters(network)
-        if (step + 1) % 50 == 0:
+        if (step + 1) % 25 == 0:
             seconds = time.monotonic() - began
-            print(f"step {step + 1} heat {sums[0] / 50:.3f} box {sums[1] / 50:.3f} {seconds:.0f} s", flush=True)
+            print(f"step {step + 1} heat {sums[0] / 25:.3f} box {sums[1] / 25:.3f} {seconds:.0f} s", flush=True)
             sums[:] = 0
-        if (step + 1) % 200 == 0 or step + 1 == options.steps:
+        if (step + 1) % 100 == 0 or step + 1 == options.steps:
             _save(folder / "last.pt", step + 1, network, average, optimizer)
 
 
