@@ -11,6 +11,7 @@ import structlog
 from edge_agent.adapters.detectors import boxes as raw
 from edge_agent.adapters.detectors.boxes import CLASS, SCORE, Floats
 from edge_agent.adapters.detectors.catalogue import InputCard, ModelCard, read_card
+from edge_agent.adapters.detectors.decoding import pair_boxes, yolo_boxes
 from edge_agent.adapters.detectors.parity import difference, read_answer, read_pixels
 from edge_agent.adapters.detectors.prepare import Grey, Letterbox, Tile, grey, moved, tiles
 from edge_agent.adapters.detectors.session import RUNTIME_ERRORS, open_session
@@ -163,68 +164,19 @@ class OnnxDetector:
 
     def _run_pair(self, tile: Tile, image: Grey, reference: Grey, size_wh: tuple[int, int]) -> Floats:
         names = [one.name for one in self.card.inputs]
-        feed = {names[0]: tile.cut(image, size_wh), names[1]: tile.cut(reference, size_wh)}
-        output = self._run(feed)
-        if output.ndim != 3 or output.shape[0] != 1 or output.shape[2] != 6:
-            raise PartFault(
-                "detector.output", f"model {self._name}: output of shape {output.shape}, expected (1, N, 6)"
-            )
-        found: Floats = output[0]
-        _check_finite(found, self._name)
-        classes = found[:, CLASS]
-        if classes.min() < 0 or classes.max() >= len(self.card.classes):
-            raise PartFault("detector.output", f"model {self._name}: class outside 0 to {len(self.card.classes) - 1}")
-        _check_scores(found[:, SCORE], self._name)
-        found = found[found[:, SCORE] >= self._min_raw]
-        return _owned(found, tile) if len(found) else found
+        output = self._run({names[0]: tile.cut(image, size_wh), names[1]: tile.cut(reference, size_wh)})
+        return pair_boxes(output, tile, len(self.card.classes), self._min_raw)
 
     def _look_yolo(self, pixels: Pixels) -> Floats:
         fitted = Letterbox.of(pixels, self.card.inputs[0].shape)
         output = self._run({self.card.inputs[0].name: fitted.tensor})
-        rows = 4 + len(self.card.classes)
-        if output.ndim != 3 or output.shape[:2] != (1, rows):
-            raise PartFault(
-                "detector.output", f"model {self._name}: output of shape {output.shape}, expected (1, {rows}, N)"
-            )
-        scores = output[0, 4:]
-        best = scores.max(axis=0)
-        _check_scores(best, self._name)
-        kept = np.flatnonzero(best >= self._min_raw)
-        center, half = output[0, :2, kept], output[0, 2:4, kept] / 2
-        offset = np.array([fitted.left, fitted.top], np.float32)
-        low, high = (center - half - offset) / fitted.scale, (center + half - offset) / fitted.scale
-        columns = [low, high, best[kept, None], scores[:, kept].argmax(axis=0)[:, None]]
-        found = np.concatenate(columns, axis=1).astype(np.float32)
-        _check_finite(found, self._name)
-        return found
+        return yolo_boxes(output, fitted, len(self.card.classes), self._min_raw)
 
     def _run(self, feed: Mapping[str, Grey | Floats]) -> Floats:
         try:
-            output = np.asarray(self.session.run(None, feed)[0])
+            return np.asarray(self.session.run(None, feed)[0])
         except RUNTIME_ERRORS as error:
             raise PartFault("detector.failed", f"model {self._name}: {error}") from error
-        return output
-
-
-def _check_finite(found: Floats, name: str) -> None:
-    if not np.isfinite(found).all():
-        raise PartFault("detector.output", f"model {name}: the output is not finite")
-
-
-def _check_scores(scores: Floats, name: str) -> None:
-    """Not a number is neither: it fails the comparison."""
-    if not (scores.min() >= 0 and scores.max() <= 1):
-        text = f"scores from {scores.min():.3g} to {scores.max():.3g}, expected 0 to 1"
-        raise PartFault("detector.output", f"model {name}: {text}")
-
-
-def _owned(found: Floats, tile: Tile) -> Floats:
-    """The tile's own boxes, in the image's coordinates."""
-    found = found + np.array([tile.x, tile.y, tile.x, tile.y, 0, 0], np.float32)
-    x, y = (found[:, 0] + found[:, 2]) / 2, (found[:, 1] + found[:, 3]) / 2
-    x0, y0, x1, y1 = tile.own_xyxy
-    owned: Floats = found[(x >= x0) & (x < x1) & (y >= y0) & (y < y1)]
-    return owned
 
 
 def _wh(card: InputCard) -> tuple[int, int]:
