@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 
+from edge_agent.adapters.link import relay
 from edge_agent.adapters.link.backoff import CAP_S, Backoff
 from edge_agent.adapters.link.relay import POISON_STRIKES, ErrorReporter, PoisonWatch, Retry, Sent
 from edge_agent.domain.message import Ack, Lane, OutboundMessage, OutboxRow, OutboxState
@@ -84,6 +85,14 @@ def test_an_answered_row_is_innocent() -> None:
     for _ in range(10):
         assert watch.connection_lost(flying(5), 0x80) is None
         watch.acquit(5)
+    assert not watch.suspicious
+
+
+def test_suspicion_ends_when_the_suspects_are_never_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = PoisonWatch()
+    watch.connection_lost(flying(1, 2), 0x80)
+    assert watch.suspicious
+    monkeypatch.setattr(relay.time, "monotonic", lambda: float("inf"))
     assert not watch.suspicious
 
 

@@ -38,6 +38,7 @@ TRANSIENT_REFUSALS = frozenset({0x80, 0x83, 0x91, 0x97})
 
 POISON_STRIKES = 3
 POISON_WITHIN_S = 3.0
+SUSPICION_S = 30.0
 ORDERLY = frozenset({0x8B, 0x8D, 0x8E, 0x98, 0x9C, 0x9D})
 """Reasons for a loss that have nothing to do with what was sent."""
 
@@ -120,12 +121,12 @@ class Relay:
             self._begin(limits)
 
     def _begin(self, limits: Limits) -> None:
-        self._epoch = limits.epoch
-        self._last_puback_s = time.monotonic()
         if not limits.session_present:
             with self._store.unit(durable=False) as unit:
                 unit.outbox.resend_unreceipted(self._clock.now())
                 unit.commit()
+        self._epoch = limits.epoch
+        self._last_puback_s = time.monotonic()
 
     def _convict(self, code: int) -> None:
         guilty = self._poison.connection_lost(self._flying, code)
@@ -280,11 +281,12 @@ class PoisonWatch:
 
     def __init__(self) -> None:
         self._strikes: dict[int, int] = {}
+        self._until_s = 0.0
 
     @property
     def suspicious(self) -> bool:
-        """Send one at a time now?"""
-        return bool(self._strikes)
+        """Send one at a time now? Not for ever: a suspect may be over (expired, receipted) and never sent again."""
+        return bool(self._strikes) and time.monotonic() < self._until_s
 
     def acquit(self, sequence: int) -> None:
         """The broker has answered for it."""
@@ -295,6 +297,7 @@ class PoisonWatch:
         if code in ORDERLY:
             return None
         now = time.monotonic()
+        self._until_s = now + SUSPICION_S
         recent = [sent for sent in flying.values() if now - sent.at_s <= POISON_WITHIN_S]
         self._strikes = {sent.row.sequence: self._strikes.get(sent.row.sequence, 0) for sent in recent}
         if len(recent) != 1:
