@@ -85,10 +85,27 @@ def test_a_file_that_is_still_written_is_waited_for(tmp_path: Path) -> None:
     writer = threading.Thread(target=grow)
     writer.start()
     try:
-        assert fault(camera(tmp_path, settle_ms=2_000), named(path), 0.3) == "camera.unsettled"
+        opened = camera(tmp_path, settle_ms=2_000, match="part_id")
+        assert fault(opened, shot(CLOCK, "P-1"), 0.3) == "camera.unsettled"
     finally:
         done.set()
         writer.join()
+
+
+def test_the_named_file_is_read_at_once_when_it_is_whole(tmp_path: Path) -> None:
+    """The trigger has waited for it already; a second wait would cost each part ``settle_ms``."""
+    opened = camera(tmp_path, settle_ms=600_000)
+    assert opened.grab(named(drop(tmp_path / "P-1.png")), 0.1).size_wh == (10, 8)
+
+
+def test_the_named_file_is_waited_for_while_it_is_not_whole(tmp_path: Path) -> None:
+    whole = drop(tmp_path / "whole.png").read_bytes()
+    path = tmp_path / "P-1.png"
+    path.write_bytes(whole[:20])
+    writer = threading.Timer(0.1, path.write_bytes, (whole,))
+    writer.start()
+    assert camera(tmp_path, settle_ms=300).grab(named(path), 5).size_wh == (10, 8)
+    writer.join()
 
 
 def test_an_old_image_is_not_used_for_the_same_part_again(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import structlog
 from edge_agent.adapters.cameras.image_file import MAX_MEGAPIXELS, read_image
 from edge_agent.config.stations import FolderCameraOptions
 from edge_agent.domain.faults import PartFault, Transient
-from edge_agent.domain.frame import Frame
+from edge_agent.domain.frame import Frame, Pixels
 from edge_agent.domain.part import Shot
 from edge_agent.ports import Clock
 
@@ -24,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 _POLL_S = 0.02
 _REMEMBERED = 4_096
+
+_MAY_CHANGE = frozenset({"image.missing", "image.unreadable", "image.empty", "image.truncated", "image.not_an_image"})
+"""What a file that is still being written looks like."""
 
 Mark = tuple[str, int, int]
 """A file's identity: path, mtime_ns, size."""
@@ -66,26 +69,42 @@ class FolderCamera:
             Transient: the folder is gone.
         """
         deadline_ns = self._clock.monotonic_ns() + int(timeout_s * 1e9)
-        mark = self._settled(shot, deadline_ns)
-        path = Path(mark[0])
-        try:
-            pixels = read_image(path, max_megapixels=self._max_megapixels)
-        except PartFault as fault:
-            if fault.code in ("image.missing", "image.unreadable"):
-                self._check_folder()
-            raise
-        self._remember(mark, shot)
+        pixels = self._at_once(shot)
+        source = shot.image_path or ""
+        if pixels is None:
+            mark = self._settled(shot, deadline_ns)
+            pixels, source = self._read(mark[0]), mark[0]
+            self._remember(mark, shot)
         return Frame(
             frame_id=self._clock.new_id(),
             camera_id=self._camera_id,
             pixels=pixels,
             captured_at=self._clock.now(),
-            source=str(path),
+            source=source,
         )
 
     def close(self) -> None:
         """End a waiting `grab`."""
         self._closed.set()
+
+    def _at_once(self, shot: Shot) -> Pixels | None:
+        """The named file without waiting, when it is whole: the trigger has seen it rest already."""
+        if self._options.match != "trigger" or shot.image_path is None:
+            return None
+        try:
+            return read_image(Path(shot.image_path), max_megapixels=self._max_megapixels)
+        except PartFault as fault:
+            if fault.code in _MAY_CHANGE:
+                return None
+            raise
+
+    def _read(self, path: str) -> Pixels:
+        try:
+            return read_image(Path(path), max_megapixels=self._max_megapixels)
+        except PartFault as fault:
+            if fault.code in ("image.missing", "image.unreadable"):
+                self._check_folder()
+            raise
 
     def _settled(self, shot: Shot, deadline_ns: int) -> Mark:
         """Wait until the shot's file rests for ``settle_ms``."""
