@@ -91,7 +91,11 @@ class Broker:
         self._write_files()
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [program, "-c", str(self.folder / "mosquitto.conf")], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [program, "-c", str(self.folder / "mosquitto.conf")],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # a terminal's Ctrl-C is for us: we stop it last
             )
         self._await_listening()
 

@@ -61,7 +61,7 @@ class Line:
             due = max(due + 1 / shift.rate, time.monotonic() - 1 / shift.rate)
             self._stop.wait(max(0.0, due - time.monotonic()))
             self._plc.await_room(self._stop)
-        self._plc.await_answers(self._stop)
+        self._plc.await_answers()
         self._show_readings()
         if shift.summary:
             shift.summary.write_text(json.dumps(self.account(), indent=2) + "\n")

@@ -108,9 +108,9 @@ class Plc:
         """Hold the belt while too many parts wait for their answer."""
         self._await(lambda: len(self._open) < self.window, stop)
 
-    def await_answers(self, stop: threading.Event) -> None:
-        """Wait until each part has its answer or was given up."""
-        self._await(lambda: not self._open, stop)
+    def await_answers(self) -> None:
+        """Wait until each part has its answer or was given up: ``patience_s`` at most."""
+        self._await(lambda: not self._open, threading.Event())
 
     def report(self, readings: Mapping[str, float]) -> None:
         """Publish readings as the historian does."""
