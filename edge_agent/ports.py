@@ -627,6 +627,8 @@ class WorkerSpec:
         max_silence: without a finished step for this long the watchdog is no longer fed.
         stop_order: workers with a smaller number are stopped first (triggers, then the rest, then the link).
         needed_for_ready: READY waits for the setup of this worker.
+        interrupt: called when the worker is asked to stop, from another thread: cuts a step short that may take
+            longer than the stop may (a language model, a printer).
     """
 
     name: str
@@ -634,3 +636,4 @@ class WorkerSpec:
     max_silence: timedelta
     stop_order: int = 50
     needed_for_ready: bool = False
+    interrupt: Callable[[], object] | None = None

@@ -78,6 +78,7 @@ def row(
     silence_s: float,
     stop: int = THEN_RESPONDING,
     needed: bool = False,
+    interrupt: Callable[[], object] | None = None,
 ) -> WorkerSpec:
     """A row of the table."""
     return WorkerSpec(
@@ -86,4 +87,5 @@ def row(
         max_silence=timedelta(seconds=silence_s),
         stop_order=stop,
         needed_for_ready=needed,
+        interrupt=interrupt,
     )

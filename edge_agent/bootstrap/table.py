@@ -46,13 +46,25 @@ def table(parts: Parts) -> list[WorkerSpec]:
         row("respond", lambda: responder(parts), silence_s=60),
         row("learn", lambda: Loop(work=learner(parts).step), silence_s=60),
         row("plant records", lambda: Loop(work=intake.flush), silence_s=30),
-        row("documents", lambda: document_maker(parts), silence_s=3 * plant.reports.deadline_s + 30),
+        row(
+            "documents",
+            lambda: document_maker(parts),
+            silence_s=3 * plant.reports.deadline_s + 30,
+            interrupt=parts.printer.close,
+        ),
         row("schedule", lambda: Schedule(jobs(parts), threading.Event().wait), silence_s=30),
         row("link", lambda: LinkWorker(parts.link, parts.health, parts.clock), silence_s=60, stop=LINK_LAST),
     ]
     if parts.analyst is not None and plant.analyst.kind != "none":
         silence_s = 3 * plant.analyst.deadline_s + 120
-        rows.append(row("write", lambda: Loop(work=narrator(parts).step, idle_s=1.0), silence_s=silence_s))
+        rows.append(
+            row(
+                "write",
+                lambda: Loop(work=narrator(parts).step, idle_s=1.0),
+                silence_s=silence_s,
+                interrupt=parts.analyst.close,
+            )
+        )
     if plant.web.enabled:
         rows.append(row("web", lambda: web_server(parts), silence_s=30, stop=THEN_PAGES))
     return rows

@@ -49,6 +49,12 @@ class _Row:
     def is_silent(self) -> bool:
         return self.silence_s > self.spec.max_silence.total_seconds()
 
+    def ask_to_stop(self) -> None:
+        """Let the loop end, and cut its step short where that may take long."""
+        self.stop.set()
+        if self.spec.interrupt is not None and self.thread.is_alive():
+            self.spec.interrupt()
+
     def _run(self) -> None:
         while not self.stop.is_set():
             try:
@@ -82,7 +88,7 @@ class _Row:
                 if attempt == 0:
                     log.warning("worker waits", worker=self.spec.name, error=str(error))
                 self._beat()
-                if self.stop.wait(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]):
+                if self.stop.is_set() or self.stop.wait(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]):
                     return
             else:
                 if attempt > 0:
@@ -181,7 +187,7 @@ class Supervisor:
         for _, group in groupby(rows, key=lambda row: row.spec.stop_order):
             together = list(group)
             for row in together:
-                row.stop.set()
+                row.ask_to_stop()
             for row in together:
                 row.thread.join(max(0.0, deadline - time.monotonic()))
         late = [row.spec.name for row in rows if row.thread.is_alive()]

@@ -146,3 +146,21 @@ def test_ready_waits_for_those_who_are_needed() -> None:
     threading.Thread(target=watch, daemon=True).start()
     assert run_until(supervisor, done) == EXIT_OK
     assert seen == [False]
+
+
+def test_a_long_step_is_cut_short_at_stop() -> None:
+    begun, cut = threading.Event(), threading.Event()
+
+    def step() -> bool:
+        begun.set()
+        assert cut.wait(20)
+        raise Transient("the child was killed")
+
+    worker = WorkerSpec(
+        name="writer",
+        build=lambda: Scripted("writer", [], step),
+        max_silence=timedelta(seconds=60),
+        interrupt=cut.set,
+    )
+    assert run_until(Supervisor([worker]), begun) == EXIT_OK
+    assert cut.is_set()
