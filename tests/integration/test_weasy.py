@@ -137,6 +137,19 @@ def test_too_slow_is_transient_and_leaves_nothing(line: Line, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_closed_printer_prints_again(line: Line, tmp_path: Path) -> None:
+    """A worker that is restarted closes the printer it hands to the next one."""
+    reopened = WeasyPrinter(default_templates(), clock=FakeClock())
+    try:
+        for name in ("a.pdf", "b.pdf"):
+            reopened.print(line.shift(), tmp_path / name, TIMEOUT_S)
+            reopened.close()
+            reopened.close()
+    finally:
+        reopened.close()
+    assert (tmp_path / "b.pdf").is_file()
+
+
 def test_a_broken_template_says_so_and_the_printer_lives_on(line: Line, tmp_path: Path) -> None:
     templates = tmp_path / "templates"
     shutil.copytree(default_templates(), templates)

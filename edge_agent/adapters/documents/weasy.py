@@ -28,13 +28,8 @@ class WeasyPrinter:
 
     def __init__(self, templates: Path, *, clock: Clock) -> None:
         self._clock = clock
-        self._child = Child(
-            "edge_agent.adapters.documents.press:Press",
-            {"templates": str(templates)},
-            name="document printer",
-            nice=NICE,
-            max_rss_mb=MAX_RSS_MB,
-        )
+        self._templates = templates
+        self._child: Child | None = None
 
     def print(self, job: PrintJob, target: Path, timeout_s: float) -> None:
         """Write the PDF to ``target``, complete or not at all.
@@ -50,8 +45,21 @@ class WeasyPrinter:
             "made_at": self._clock.now().isoformat(),
             "target": str(target),
         }
+        if self._child is None:
+            self._child = self._started()
         self._child.call("print", payload, timeout_s)
 
     def close(self) -> None:
-        """End the child; safe to call twice."""
-        self._child.close()
+        """End the child; safe to call twice. A later print (of a restarted worker) starts a new one."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.close()
+
+    def _started(self) -> Child:
+        return Child(
+            "edge_agent.adapters.documents.press:Press",
+            {"templates": str(self._templates)},
+            name="document printer",
+            nice=NICE,
+            max_rss_mb=MAX_RSS_MB,
+        )
