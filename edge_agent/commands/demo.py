@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -21,11 +22,13 @@ from edge_agent.simulation.line.line import run_id
 from edge_agent.simulation.process import FAULTS
 
 DEFAULT_STATE = ROOT / "state" / "demo"
+OWN_CAMERA = "v4l2"
+"""The example that is named at the end."""
 
 
 def command(
     parts: Annotated[int, typer.Option(min=1, help="Stop after this many parts.")] = 300,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the faults and everything random.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the faults and everything random.")] = 23,
     fault: Annotated[str | None, typer.Option(help="Use only this hidden fault; `list` names them.")] = None,
     state: Annotated[Path, typer.Option(help="State folder; kept between runs.")] = DEFAULT_STATE,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the summary to this file.")] = None,
@@ -118,8 +121,15 @@ def _account(stage: Stage, clock: SystemClock) -> summary.Account:
 
 
 def _own_camera() -> list[str]:
+    """How to go on from here, with paths that work where the user stands."""
+    program = _from_here(Path(sys.executable).parent / "edge-agent")
+    examples = _from_here(ROOT / "plant_config" / "examples")
     return [
-        "With your own camera: copy an example, say where the camera is, check, run:",
-        "  cp -r plant_config/examples/folder my_plant",
-        "  edge-agent check my_plant && edge-agent run --config my_plant",
+        "With your own camera, e.g. a USB camera (next to it: rtsp, gige, genicam, folder, video):",
+        f"  {program} run --config {examples / OWN_CAMERA}",
     ]
+
+
+def _from_here(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

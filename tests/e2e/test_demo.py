@@ -107,7 +107,8 @@ def test_the_loop_closes_and_the_summary_is_true(start: Callable[..., Demo]) -> 
     assert summary["judged"][0]["true_cause"] == "A15"
     assert summary["pdfs"]
     assert all(Path(pdf).read_bytes().startswith(b"%PDF") for pdf in summary["pdfs"])
-    for word in ("incident:", "suspects:", "work order WO-", "MES: WO-", "PDF", "0 lost", "edge-agent run --config"):
+    loop = ("incident:", "suspects:", "work order WO-", "MES: WO-", "PDF", "0 lost")
+    for word in ("operator page: http", *loop, "edge-agent run --config"):
         assert word in demo.said
 
     again = start("--parts", "20", "--seed", "2", "--rate", "8")

@@ -88,6 +88,7 @@ class Stage:
             "agent", ["-m", "edge_agent.cli", "run", "--config", str(self.places.config), "--log-style", "json"]
         )
         self._await_box()
+        self._tell_page()
         self._start("MES", self._mes_words())
         self._start("line", self._line_words())
         self._audience.begin(self.story, self.programme.parts)
@@ -170,6 +171,12 @@ class Stage:
                 raise ChildDied(agent.obituary(agent.exit_code))
             if time.monotonic() > deadline:
                 raise Transient(f"the agent is not online after {AGENT_READY_S:.0f} s; its log ends:\n{agent.tail()}")
+
+    def _tell_page(self) -> None:
+        """Where the operator's page is: the agent took a free port and logged it."""
+        for line in self._children[0].log_file.read_text(encoding="utf-8", errors="replace").splitlines():
+            if "web pages are served" in line:
+                self._audience.tell(Told(kind="step", text=f"operator page: {json.loads(line)['url']}"))
 
     def _listen(self, wait_s: float) -> bool:
         """Take what was heard within the time; whether anything worth telling was."""
