@@ -1,6 +1,7 @@
 """Configuration -> parts, wired and not yet running. Every part can be passed in (tests, demo)."""
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -43,7 +44,6 @@ from edge_agent.runtime.channel import Channel
 
 _PROJECT = Path(__file__).resolve().parents[2]
 OWN_MODELS = _PROJECT / "models"
-OWN_TEMPLATES = _PROJECT / "reports" / "templates"
 
 CAMERAS = {
     "folder": "edge_agent.adapters.cameras.folder:FolderCamera",
@@ -139,6 +139,7 @@ class Parts:
     images: ImageStore
     link: PlantLink
     sender: Sender
+    web_port: int
     health: Health
     catalogue: Catalogue
     priority_table: Any
@@ -175,7 +176,8 @@ def build(
     catalogue = load_catalogue(configuration.resolve(plant.diagnosis.catalogue))
     store = _store(plant, folders, time)
     images = _images(plant, folders, time)
-    sender = _sender(plant)
+    web_port = _web_port(plant)
+    sender = _sender(plant, web_port)
     plant_link = link or _link(configuration, sender, store, time)
     recorder = Recorder(
         store=store,
@@ -191,6 +193,7 @@ def build(
         images=images,
         link=plant_link,
         sender=sender,
+        web_port=web_port,
         health=health,
         catalogue=catalogue,
         priority_table=_priority_table(configuration),
@@ -293,9 +296,20 @@ def _announcer(sender: Sender, catalogue: Catalogue, clock: Clock) -> Any:
     return announce
 
 
-def _sender(plant: PlantFile) -> Sender:
+def _web_port(plant: PlantFile) -> int:
+    """The page's port. Chosen now where any will do, because the links in messages name it."""
+    if plant.web.port or not plant.web.enabled:
+        return plant.web.port
+    family = socket.AF_INET6 if ":" in plant.web.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((plant.web.host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _sender(plant: PlantFile, web_port: int) -> Sender:
     root = topic_root(**plant.plant.model_dump(), agent=plant.agent)
-    base = f"http://{plant.web.host}:{plant.web.port}"
+    host = f"[{plant.web.host}]" if ":" in plant.web.host else plant.web.host
+    base = f"http://{host}:{web_port}"
     return Sender(agent=plant.agent, topic_root=root, uri_base=base, software_version=__version__)
 
 
@@ -391,10 +405,10 @@ def _analyst(configuration: Configuration, folders: Folders, clock: Clock) -> An
 
 
 def _printer(configuration: Configuration, clock: Clock) -> DocumentPrinter:
-    from edge_agent.adapters.documents.weasy import WeasyPrinter
+    from edge_agent.adapters.documents.weasy import WeasyPrinter, default_templates
 
     chosen = configuration.plant.reports.templates
-    return WeasyPrinter(configuration.resolve(chosen) if chosen else OWN_TEMPLATES, clock=clock)
+    return WeasyPrinter(configuration.resolve(chosen) if chosen else default_templates(), clock=clock)
 
 
 def _priority_table(configuration: Configuration) -> Any:

@@ -1,6 +1,7 @@
 """Parts -> the table of workers and the table of timed jobs."""
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -36,8 +37,12 @@ from edge_agent.workers import (
 )
 
 
-def table(parts: Parts) -> list[WorkerSpec]:
-    """Every worker of the agent; subscriptions are made here, before the link starts."""
+def table(parts: Parts, *, is_alive: Callable[[], bool] = lambda: True) -> list[WorkerSpec]:
+    """Every worker of the agent; subscriptions are made here, before the link starts.
+
+    Args:
+        is_alive: the watchdog's opinion, for /healthz.
+    """
     intake = subscribe(parts, parts.link)
     stations = [spec for station in parts.stations for spec in _station_rows(parts, station)]
     plant = parts.configuration.plant
@@ -66,7 +71,7 @@ def table(parts: Parts) -> list[WorkerSpec]:
             )
         )
     if plant.web.enabled:
-        rows.append(row("web", lambda: web_server(parts), silence_s=30, stop=THEN_PAGES))
+        rows.append(row("web", lambda: web_server(parts, is_alive), silence_s=30, stop=THEN_PAGES))
     return rows
 
 
@@ -154,29 +159,28 @@ def document_maker(parts: Parts) -> DocumentMaker:
     )
 
 
-def web_server(parts: Parts) -> WebServer:
+def web_server(parts: Parts, is_alive: Callable[[], bool]) -> WebServer:
     """The operator pages and /metrics."""
-    web = parts.configuration.plant.web
     app = build_app(
         store=parts.store,
         images=parts.images,
         images_dir=parts.folders.images,
         documents_dir=parts.folders.documents,
-        status=lambda: status(parts),
+        status=lambda: status(parts, is_alive()),
         clock=parts.clock,
         letterhead=letterhead(parts),
         catalogue=parts.catalogue,
     )
-    return WebServer(app, web.host, web.port)
+    return WebServer(app, parts.configuration.plant.web.host, parts.web_port)
 
 
-def status(parts: Parts) -> Status:
+def status(parts: Parts, alive: bool) -> Status:
     """What the pages say about the box."""
     board = parts.health.board()
     conditions = {entry.component: entry.condition for entry in board}
     cameras = [conditions.get(f"camera:{station.station.config.id}") for station in parts.stations]
     return Status(
-        alive=True,
+        alive=alive,
         ready=all(condition is Condition.OK for condition in cameras),
         components=[
             Component(

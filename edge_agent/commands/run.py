@@ -34,7 +34,7 @@ def command(
     logs.configure(level=configuration.plant.log_level, style=logs.as_format(log_style))
     log.info("starting", version=__version__, config=str(configuration.folder), agent=configuration.plant.agent)
     parts = build(configuration)
-    supervisor = Supervisor(table(parts), status=lambda: status_line(parts))
+    supervisor = Supervisor(table(parts, is_alive=lambda: supervisor.is_alive), status=lambda: status_line(parts))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.request_stop())
     code = supervisor.run()

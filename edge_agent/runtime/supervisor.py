@@ -135,6 +135,11 @@ class Supervisor:
         """Everything that READY waits for has been set up."""
         return all(row.ready.is_set() for row in self._rows if row.spec.needed_for_ready)
 
+    @property
+    def is_alive(self) -> bool:
+        """Every worker has shown work lately: what the watchdog is fed with."""
+        return not any(row.is_silent for row in self._rows)
+
     def request_stop(self) -> None:
         """Begin the ordered stop; safe to call from a signal handler."""
         self._stopping = True
