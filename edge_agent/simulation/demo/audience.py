@@ -6,7 +6,6 @@ from collections import deque
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
-from rich.layout import Layout
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -57,7 +56,9 @@ class Lines:
         if told.kind == "part" and story is not None and story.parts > 5 and story.parts % 25:
             return
         of = f"[{story.parts}/{self._total or '-'}] " if told.kind in {"part", "defect"} and story is not None else ""
-        self._console.print(f"{of}{told.text}", style=_COLOURS.get(told.kind, ""), highlight=False, soft_wrap=True)
+        self._console.print(
+            f"{of}{told.text}", style=_COLOURS.get(told.kind, ""), highlight=False, soft_wrap=True, markup=False
+        )
 
     def end(self) -> None:
         """Nothing to put away."""
@@ -68,7 +69,7 @@ class Screen:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._recent: deque[Told] = deque(maxlen=9)
+        self._recent: deque[Told] = deque(maxlen=7)
         self._progress = Progress(
             TextColumn("parts"), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn(), console=console
         )
@@ -82,14 +83,14 @@ class Screen:
         self._story = story
         self._progress.update(self._task, total=total)
         self._live = Live(
-            get_renderable=self._picture, console=self._console, refresh_per_second=1 / _REFRESH_S, screen=False
+            get_renderable=self.picture, console=self._console, refresh_per_second=1 / _REFRESH_S, screen=False
         )
         self._live.start()
 
     def tell(self, told: Told) -> None:
         """Keep a line for the picture; before it is there, print it."""
         if self._live is None:
-            self._console.print(told.text, style=_COLOURS.get(told.kind, ""), highlight=False)
+            self._console.print(told.text, style=_COLOURS.get(told.kind, ""), highlight=False, markup=False)
         elif told.kind not in {"part", "defect"}:
             with self._lock:
                 self._recent.append(told)
@@ -100,23 +101,34 @@ class Screen:
             self._live.stop()
             self._live = None
 
-    def _picture(self) -> RenderableType:
+    def picture(self) -> RenderableType:
+        """What the screen shows now."""
         story = self._story
         if story is None:
             return Text("")
         self._progress.update(self._task, completed=story.parts)
-        layout = Layout(size=28)
-        layout.split_row(Layout(_parts_panel(story), ratio=4), Layout(self._right(story), ratio=6))
-        return Group(self._progress, Layout(layout, size=28))
+        halves = Table.grid(expand=True)
+        halves.add_column(ratio=4)
+        halves.add_column(ratio=6)
+        halves.add_row(_parts_panel(story), self._right(story))
+        return Group(self._progress, halves)
 
     def _right(self, story: Story) -> RenderableType:
         with self._lock:
-            lines = [Text(told.text, style=_COLOURS.get(told.kind, "")) for told in self._recent]
+            lines = [_one_line(told.text, _COLOURS.get(told.kind, "")) for told in self._recent]
         return Group(
             _incident_panel(next(reversed(story.incidents.values()), None)),
-            _orders_panel(list(story.orders.values())[-3:]),
-            Panel(Group(*lines) if lines else Text("all quiet", style="dim"), title="what happens", title_align="left"),
+            _orders_panel(list(story.orders.values())[-2:]),
+            _panel(lines, "what happens", "all quiet"),
         )
+
+
+def _one_line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _panel(lines: list[Text], title: str, nothing: str) -> Panel:
+    return Panel(Group(*lines) if lines else Text(nothing, style="dim"), title=title, title_align="left")
 
 
 def _parts_panel(story: Story) -> Panel:
@@ -137,26 +149,22 @@ def _parts_panel(story: Story) -> Panel:
 
 def _incident_panel(card: IncidentCard | None) -> Panel:
     if card is None:
-        return Panel(Text("no incident", style="dim"), title="incident", title_align="left")
-    lines = [Text(f"{card.code}: {card.defective} of the last {card.parts} parts", style="bold red")]
-    lines += [Text(f"+ {statement}") for statement in card.evidence[:4]]
+        return _panel([], "incident, evidence, suspects", "no incident")
+    lines = [_one_line(f"{card.code}: {card.defective} of the last {card.parts} parts", "bold red")]
+    lines += [_one_line(f"+ {statement}") for statement in card.evidence[:4]]
     for rank, (name, grade, p) in enumerate(card.suspects, 1):
-        lines.append(Text(f"{rank}. {name}: {grade} ({p:.0%})", style="magenta"))
-    if card.text:
-        lines.append(Text(f"{card.text_source}: {card.text}", style="italic"))
-    return Panel(Group(*lines), title="incident, evidence, suspects", title_align="left")
+        lines.append(_one_line(f"{rank}. {name}: {grade} ({p:.0%})", "magenta"))
+    return _panel(lines, "incident, evidence, suspects", "")
 
 
 def _orders_panel(cards: list[OrderCard]) -> Panel:
     lines: list[Text] = []
     for card in cards:
-        lines.append(Text(f"{card.number} P{card.priority} {card.state}: {card.description}", style="blue"))
+        lines.append(_one_line(f"{card.number} P{card.priority} {card.state}: {card.description}", "blue"))
         if card.note:
             lines.append(Text(f"   language model's note: {card.note}", style="italic"))
-        lines += [Text(f"   {answer}", style="green") for answer in card.answers[-2:]]
-    return Panel(
-        Group(*lines) if lines else Text("none", style="dim"), title="work orders and answers", title_align="left"
-    )
+        lines += [_one_line(f"   {answer}", "green") for answer in card.answers[-2:]]
+    return _panel(lines, "work orders and answers", "none")
 
 
 def audience(plain: bool = False) -> Audience:
