@@ -46,6 +46,7 @@ class _GigeDevice:
         self._camera: Any = None
         self._stream: Any = None
         self._last_block: int | None = None
+        self._answers = True
         self.source = f"gige {options.device or 'camera'}"
 
     def connect(self) -> None:
@@ -56,6 +57,7 @@ class _GigeDevice:
             info = self._find()
             self._camera = vg.connect_gige(info, iface=self._options.interface or None)
         self.source = f"gige {info.manufacturer} {info.model} {info.ip}"
+        self._answers = True
         self._apply()
         self._start()
 
@@ -95,8 +97,10 @@ class _GigeDevice:
         if vg is None:
             return
         try:
-            if stream is not None:
+            if stream is not None and self._answers:
                 stream.__exit__(None, None, None)
+            elif stream is not None:
+                stream.close()  # without a word to the camera: each try costs four seconds when it hangs
         except vg.GenicamError:
             pass  # the camera is gone, which is a reason for being here
         finally:
@@ -215,6 +219,7 @@ class _GigeDevice:
             raise Transient(f"camera {self._camera_id}: {error}") from error
         except vg.GenApiError as error:
             if "I/O failed" in str(error):
+                self._answers = False
                 raise Transient(f"camera {self._camera_id}: {error}") from error
             raise ConfigError(f"camera {self._camera_id}: {error}") from error
         except vg.GenicamError as error:
