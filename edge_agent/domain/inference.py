@@ -2,12 +2,13 @@
 
 For cause c and signature v, over the observed tokens j::
 
-    L_cv = sum_j  tau * kappa_j * [ s_j log(p_cj / b_j) + (1 - s_j) log((1 - p_cj) / (1 - b_j)) ]
+    L_cv = sum_j  tau * kappa_j * s_j * [ e_j log(p_cj / b_j) + (1 - e_j) log((1 - p_cj) / (1 - b_j)) ]
 
 p is what the catalogue expects, b how often the token is seen when nothing is wrong (a condition that is also normal
-here earns nothing; what a cause excludes never speaks for it), s the strength of the sighting, kappa lowers
-confounded tokens, each term is capped, and a token that could not be looked for adds nothing. The best signature
-counts. The learned part is added to the logits: ``log prior + gain * L + W (e - b) + bias``. Design and
+here earns nothing; what a cause excludes never speaks for it), e whether it was seen, s the strength of the finding,
+kappa lowers confounded tokens, each term is capped, and a token that could not be looked for adds nothing. A cause
+with several signatures is their mixture, each as likely as the other: the best one counts, less what it costs to have
+had several chances. The learned part is added to the logits: ``log prior + gain * L + W (e - b) + bias``. Design and
 measurements: docs/diagnosis.md, 4.3.
 """
 
@@ -26,6 +27,9 @@ PRIOR_NONE = 0.12
 PRIOR_OTHER = 0.08
 UNLISTED_CLASS = 0.05
 """How often a cause shows a class that its row does not list."""
+UNLISTED_SIBLING = 0.25
+"""The same for a class of a family that the row does list: what makes a mousebite makes an open when it is grosser, and
+a detector takes the one for the other."""
 OTHER_SHARE = 0.2
 """Something unknown explains evidence this much as well as a cause that was described for it."""
 
@@ -112,7 +116,7 @@ def class_background(catalogue: Catalogue) -> dict[str, float]:
     total = sum(weights[cause.cause_id] for cause in catalogue.causes)
     return {
         f"class:{code}": sum(
-            weights[cause.cause_id] * cause.classes.get(code, UNLISTED_CLASS) for cause in catalogue.causes
+            weights[cause.cause_id] * shows_class(cause, code, catalogue) for cause in catalogue.causes
         )
         / total
         for code in catalogue.severity
@@ -125,16 +129,48 @@ def backgrounds(catalogue: Catalogue, measured: Mapping[str, float] | None = Non
     return {**catalogue.background, **class_background(catalogue), **known}
 
 
-def support(cause: Cause, observed: Mapping[str, Observation], background: Mapping[str, float]) -> dict[str, float]:
-    """What each token says for a cause under its best signature (log-likelihood ratios; tokens without say nothing)."""
+def shows_class(cause: Cause, code: str, catalogue: Catalogue) -> float:
+    """Probability that a cause shows a defect class."""
+    if code in cause.classes:
+        return cause.classes[code]
+    siblings = catalogue.classes_of(catalogue.family_of(code))
+    return UNLISTED_SIBLING if any(one in cause.classes for one in siblings) else UNLISTED_CLASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Support:
+    """What the evidence says for one cause (log-likelihood ratios).
+
+    Attributes:
+        deltas: by token, under the best signature.
+        chances: what the other signatures take away for not fitting: between -log(number of signatures) and 0.
+    """
+
+    deltas: Mapping[str, float]
+    chances: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return sum(self.deltas.values()) + self.chances
+
+
+def support(
+    cause: Cause, catalogue: Catalogue, observed: Mapping[str, Observation], background: Mapping[str, float]
+) -> Support:
+    """What each token says for a cause; tokens without say nothing."""
     classes = {
-        token: _term(cause.classes.get(token.partition(":")[2], UNLISTED_CLASS), seen, background)
+        token: _term(shows_class(cause, token.partition(":")[2], catalogue), seen, background)
         for token, seen in observed.items()
         if token.startswith("class:") and token in background
     }
     variants = [_signature(signature, observed, background) for signature in cause.signatures]
-    best = max(variants, key=lambda deltas: sum(deltas.values()), default={})
-    return {**classes, **best}
+    if not variants:
+        return Support(deltas=classes)
+    totals = [sum(deltas.values()) for deltas in variants]
+    best = max(range(len(variants)), key=lambda place: totals[place])
+    mixture = log(sum(exp(total - totals[best]) for total in totals) / len(totals))
+    return Support(deltas={**classes, **variants[best]}, chances=mixture)
 
 
 def _signature(
@@ -164,7 +200,7 @@ def _capped(deltas: dict[str, float], cap: float = CAP) -> dict[str, float]:
 
 def _term(p: float, seen: Observation, background: Mapping[str, float]) -> float:
     b = min(max(background.get(seen.token, 0.5), 1e-3), 1 - 1e-3)
-    raw = seen.seen * log(p / b) + (1 - seen.seen) * log((1 - p) / (1 - b))
+    raw = seen.seen * log(p / b) if seen.seen >= 0.5 else (1 - seen.seen) * log((1 - p) / (1 - b))
     return max(-CAP, min(CAP, TAU * (CONFOUNDED if seen.confounded else 1.0) * raw))
 
 
@@ -182,16 +218,13 @@ def posterior(
         none_penalty: how much the rate itself speaks against chance (log units, not negative).
     """
     priors = prior(catalogue)
-    rows: list[tuple[str, float, dict[str, float], float]] = []
-    for cause in catalogue.causes:
-        raw = support(cause, observed, background)
-        rows.append((cause.cause_id, priors[cause.cause_id], raw, sum(raw.values())))
-    rows.append((NONE, priors[NONE] * exp(-none_penalty), {}, 0.0))
-    unknown = unexplained(observed, background)
-    rows.append((OTHER, priors[OTHER], unknown, sum(unknown.values())))
-    logits = {
-        cause_id: _logit(cause_id, weight, raw, observed, background, weights) for cause_id, weight, raw, _ in rows
-    }
+    rows = [
+        (cause.cause_id, priors[cause.cause_id], support(cause, catalogue, observed, background))
+        for cause in catalogue.causes
+    ]
+    rows.append((NONE, priors[NONE] * exp(-none_penalty), Support(deltas={})))
+    rows.append((OTHER, priors[OTHER], Support(deltas=unexplained(observed, background))))
+    logits = {cause_id: _logit(cause_id, p, raw, observed, background, weights) for cause_id, p, raw in rows}
     top = max(logit for logit, _ in logits.values())
     total = sum(exp(logit - top) for logit, _ in logits.values())
     scored = [
@@ -199,10 +232,10 @@ def posterior(
             cause_id=cause_id,
             p=exp(logits[cause_id][0] - top) / total,
             logit=logits[cause_id][0],
-            support=sum_raw,
+            support=raw.total,
             deltas=logits[cause_id][1],
         )
-        for cause_id, _, _, sum_raw in rows
+        for cause_id, _, raw in rows
     ]
     return sorted(scored, key=lambda one: -one.p)
 
@@ -210,17 +243,18 @@ def posterior(
 def _logit(
     cause_id: str,
     prior_weight: float,
-    raw: Mapping[str, float],
+    raw: Support,
     observed: Mapping[str, Observation],
     background: Mapping[str, float],
     weights: Weights,
 ) -> tuple[float, dict[str, float]]:
-    deltas = {token: weights.gain * delta for token, delta in raw.items()}
+    deltas = {token: weights.gain * delta for token, delta in raw.deltas.items()}
     for token, weight in weights.matrix.get(cause_id, {}).items():
         if token in observed:
             shift = weight * (observed[token].seen - background.get(token, 0.5))
             deltas[token] = deltas.get(token, 0.0) + shift
-    return log(prior_weight) + weights.bias.get(cause_id, 0.0) + sum(deltas.values()), deltas
+    start = log(prior_weight) + weights.bias.get(cause_id, 0.0) + weights.gain * raw.chances
+    return start + sum(deltas.values()), deltas
 
 
 def unexplained(observed: Mapping[str, Observation], background: Mapping[str, float]) -> dict[str, float]:

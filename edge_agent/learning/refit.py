@@ -185,7 +185,7 @@ def _table(cases: Sequence[ConfirmedCase], catalogue: Catalogue, background: Map
     supports = np.array(
         [
             [
-                *(sum(support(cause, one, background).values()) for cause in catalogue.causes),
+                *(support(cause, catalogue, one, background).total for cause in catalogue.causes),
                 0.0,
                 sum(unexplained(one, background).values()),
             ]

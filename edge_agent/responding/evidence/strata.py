@@ -24,6 +24,8 @@ BLOCKS = 4
 MIN_PARTS = 8
 NEAR_PARTS = 6
 """A level that is mixed up with time must begin this close to the onset to count at all."""
+ALIKE = 0.9
+"""Two levels on this share of the same parts cannot be told apart."""
 Mask = npt.NDArray[np.bool_]
 ALIASES = {"etch_side": "side"}
 """Stratum names of the plant that mean the same token."""
@@ -39,6 +41,8 @@ class _Contrast:
     other_defective: int
     p: float
     confounded: bool
+    members: frozenset[int] = frozenset()
+    """Which parts (by place in the window) have the level."""
 
 
 def find(window: Window) -> list[Evidence]:
@@ -46,7 +50,8 @@ def find(window: Window) -> list[Evidence]:
     attributes = sorted({name for one in window.decided_after for name in levels_of(one)})
     contrasts = [contrast for name in attributes if (contrast := _contrast(window, name))]
     adjusted = false_discovery([contrast.p for contrast in contrasts])
-    facts = [_told(window, contrast, p) for contrast, p in zip(contrasts, adjusted, strict=True)]
+    guilty = [one for one, p in zip(contrasts, adjusted, strict=True) if _is_guilty(one, p)]
+    facts = [_told(window, one, p, _twins(one, guilty)) for one, p in zip(contrasts, adjusted, strict=True)]
     told = {one.token for one in facts}
     missing = sorted(token for token in window.expected if token.startswith("strat:") and token not in told)
     return facts + [_unknown(window, token) for token in missing]
@@ -84,6 +89,7 @@ def _contrast(window: Window, attribute: str) -> _Contrast | None:
         other_defective=best.other_defective,
         p=min(1.0, best.p * len(tested)),
         confounded=best.confounded,
+        members=frozenset(np.flatnonzero(now & (levels == best.level)).tolist()),
     )
 
 
@@ -153,10 +159,25 @@ def _returned(mine: Mask, bad: Floats) -> bool:
     return bool(later.mean() < 0.3 * rate)
 
 
-def _told(window: Window, contrast: _Contrast, p: float) -> Evidence:
+def _is_guilty(contrast: _Contrast, p: float) -> bool:
+    mine = contrast.defective / max(contrast.parts, 1)
+    return p < SIGNIFICANT and mine > 1.5 * contrast.other_defective / max(contrast.other_parts, 1)
+
+
+def _twins(contrast: _Contrast, guilty: Sequence[_Contrast]) -> tuple[str, ...]:
+    """Other attributes whose guilty level is on the same parts: nothing here tells them apart."""
+    return tuple(
+        f"strat:{other.attribute}"
+        for other in guilty
+        if other is not contrast
+        and len(other.members & contrast.members) >= ALIKE * len(other.members | contrast.members)
+    )
+
+
+def _told(window: Window, contrast: _Contrast, p: float, twins: tuple[str, ...]) -> Evidence:
     mine = contrast.defective / max(contrast.parts, 1)
     others = contrast.other_defective / max(contrast.other_parts, 1)
-    present = p < SIGNIFICANT and mine > 1.5 * others
+    present = _is_guilty(contrast, p)
     name = contrast.attribute.replace("_", " ")
     figures = (
         f"{name} {clean(contrast.level, 40)}: {contrast.defective} of {contrast.parts} parts defective "
@@ -164,6 +185,9 @@ def _told(window: Window, contrast: _Contrast, p: float) -> Evidence:
     )
     if present and contrast.confounded:
         figures += "; it changed together with time, so it may be a coincidence"
+    if present and twins:
+        names = ", ".join(twin.partition(":")[2].replace("_", " ") for twin in twins)
+        figures += f"; the same parts share the {names}"
     return fact(
         window,
         tool=TOOL,
@@ -176,7 +200,7 @@ def _told(window: Window, contrast: _Contrast, p: float) -> Evidence:
         unit="share",
         baseline=others,
         scope={contrast.attribute: clean(contrast.level, 40)},
-        confounded_with=("time",) if contrast.confounded else (),
+        confounded_with=(*(("time",) if contrast.confounded else ()), *(twins if present else ())),
     )
 
 
