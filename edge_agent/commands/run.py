@@ -1,5 +1,6 @@
 """``edge-agent run``: the daemon."""
 
+import faulthandler
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,7 @@ def command(
     Exit codes: 0 stopped when asked, 1 something could not be kept running (start it again), 78 the configuration
     must be changed (starting it again would not help).
     """
+    faulthandler.enable()  # systemd's watchdog ends a hung process with SIGABRT: the journal shows where it hung
     configuration = load(config)
     logs.configure(level=configuration.plant.log_level, style=logs.as_format(log_style))
     log.info("starting", version=__version__, config=str(configuration.folder), agent=configuration.plant.agent)
