@@ -19,11 +19,12 @@ from edge_agent.simulation.demo.story import Story, Told
 from edge_agent.simulation.demo.watcher import Watcher
 
 AGENT_READY_S = 120.0
+PAGE_S = 10.0
 CLOSING_S = 90.0
 """How long open work orders may take to be closed after the last part."""
 QUIET_S = 3.0
 """After the last loop has closed: for a document that is still being printed."""
-MES_MINUTES_PER_MINUTE = 180.0
+MES_MINUTES_PER_MINUTE = 120.0
 """Slow enough that a small language model on two cores has written before the technician is done."""
 
 
@@ -173,10 +174,14 @@ class Stage:
                 raise Transient(f"the agent is not online after {AGENT_READY_S:.0f} s; its log ends:\n{agent.tail()}")
 
     def _tell_page(self) -> None:
-        """Where the operator's page is: the agent took a free port and logged it."""
-        for line in self._children[0].log_file.read_text(encoding="utf-8", errors="replace").splitlines():
-            if "web pages are served" in line:
-                self._audience.tell(Told(kind="step", text=f"operator page: {json.loads(line)['url']}"))
+        """Where the operator's page is: the agent took a free port and logs it a moment after it is online."""
+        deadline = time.monotonic() + PAGE_S
+        while time.monotonic() < deadline and not self._stop.is_set():
+            for line in self._children[0].log_file.read_text(encoding="utf-8", errors="replace").splitlines():
+                if "web pages are served" in line and line.endswith("}"):
+                    self._audience.tell(Told(kind="step", text=f"operator page: {json.loads(line)['url']}"))
+                    return
+            self._listen(0.2)
 
     def _listen(self, wait_s: float) -> bool:
         """Take what was heard within the time; whether anything worth telling was."""
