@@ -61,6 +61,7 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._bug: Exception | None = None
         self._failures: dict[bytes, int] = {}
+        self._in_trouble: set[str] = set()
         self.dropped = 0
         self._thread: threading.Thread | None = None
 
@@ -170,6 +171,9 @@ class Dispatcher:
             self._bug = error
             if not self._given_up(arrived):
                 return
+        if arrived.topic in self._in_trouble:
+            self._in_trouble.discard(arrived.topic)
+            log.info("messages are handled again", topic=arrived.topic)
         if any(route.keep for route in routes):
             self._acknowledge(arrived)
 
@@ -182,7 +186,9 @@ class Dispatcher:
         return self._failures.get(name, 0) >= FAILURES_TOLERATED
 
     def _try_later(self, arrived: Arrived, error: Transient) -> None:
-        log.warning("a message cannot be handled now, trying again", topic=arrived.topic, error=str(error))
+        if arrived.topic not in self._in_trouble and len(self._in_trouble) < FAILURES_REMEMBERED:
+            self._in_trouble.add(arrived.topic)
+            log.warning("messages cannot be handled now, trying again", topic=arrived.topic, error=str(error))
         if len(self._later) < KEPT_AT_MOST:
             self._later.append((time.monotonic() + RETRY_AFTER_S, arrived))
 

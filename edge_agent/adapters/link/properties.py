@@ -5,6 +5,7 @@ Encoding after MQTT 5.0, sections 1.5 and 2.2.2; the identifiers are those of it
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 
 from paho.mqtt.properties import Properties
 
@@ -41,7 +42,7 @@ class PublishProperties(Properties):
         ):
             if text:
                 parts.append(identifier + _text(text))
-        parts.extend(_USER_PROPERTY + _text(name) + _text(value) for name, value in user_properties)
+        parts.extend(_USER_PROPERTY + _name(name) + _text(value) for name, value in user_properties)
         body = b"".join(parts)
         object.__setattr__(self, "_packed", _length(len(body)) + body)
 
@@ -60,6 +61,10 @@ def _text(value: str) -> bytes:
     if len(raw) > _LONGEST:
         raise ValueError(f"an MQTT text has at most {_LONGEST} bytes, this has {len(raw)}")
     return struct.pack("!H", len(raw)) + raw
+
+
+_name = lru_cache(256)(_text)
+"""Names are few; values are not."""
 
 
 def _length(value: int) -> bytes:

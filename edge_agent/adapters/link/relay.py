@@ -5,6 +5,7 @@ batches, one transaction each.
 """
 
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +22,9 @@ from edge_agent.ports import Clock, Store
 
 log = structlog.get_logger(__name__)
 
-BOOK_AT = 100
+REFILL_PARTS = 4
+"""The window is filled again when this part of it is free: the broker must not wait for our database."""
+BOOK_AT = 200
 """PUBACKs booked in one transaction, ..."""
 BOOK_AFTER_S = 0.02
 """... or those that came in this time."""
@@ -63,7 +66,9 @@ class Relay:
         self._poison = PoisonWatch()
         self._reporter = ErrorReporter(sender=sender, clock=clock)
         self._epoch = 0
+        self._ready: deque[OutboxRow] = deque()
         self._flying: dict[int, Sent] = {}
+        self._answered: list[tuple[OutboxRow, int]] = []
         self._last_puback_s = 0.0
         self._book_since_s: float | None = None
 
@@ -83,21 +88,23 @@ class Relay:
         while True:
             self._connection.changed.clear()
             self._notice_losses()
-            self._book()
+            self._collect()
             sent_now = self._fill()
             sent += sent_now
+            self._book_if_due()
             left = deadline - time.monotonic()
             if left <= 0:
                 break
             if sent_now == 0:
-                self._connection.wake_at = max(1, min(BOOK_AT, len(self._flying) // 2))
-                self._connection.changed.wait(min(left, BOOK_AFTER_S) if self._flying else left)
-        self._book(everything=True)
+                self._connection.wake_at = max(1, len(self._flying) // REFILL_PARTS)
+                self._connection.changed.wait(min(left, BOOK_AFTER_S) if self._flying or self._answered else left)
+        self._collect()
+        self._book()
         return sent
 
     def idle(self) -> bool:
         """Is nothing due and nothing on its way?"""
-        if self._flying or self._connection.pubacks:
+        if self._flying or self._ready or self._answered or self._connection.pubacks:
             return False
         with self._store.reader() as reader:
             return not reader.outbox.due(self._clock.now(), 1)
@@ -114,9 +121,11 @@ class Relay:
             self._watch_silence()
             return
         if self._flying or lost_code is not None:
-            self._book(everything=True)
+            self._collect()
+            self._book()
             self._convict(lost_code if lost_code is not None else 0x80)
             self._flying.clear()
+        self._ready.clear()
         if limits is not None and limits.epoch != self._epoch:
             self._begin(limits)
 
@@ -147,20 +156,24 @@ class Relay:
     # --- sending ----------------------------------------------------------------------------------------------------
 
     def _fill(self) -> int:
-        """Fill the window again when half of it is free; rows sent."""
+        """Fill the window again when a part of it is free; rows sent."""
         limits = self._connection.limits
         if limits is None or limits.epoch != self._epoch:
             return 0
         window = 1 if self._poison.suspicious else min(self._options.window, limits.receive_maximum)
         free = window - len(self._flying)
-        if free < max(1, window // 2):
+        if free < max(1, window // REFILL_PARTS):
             return 0
-        return self._send(self._due(free), limits)
+        if not self._ready:
+            self._fetch(window)
+        return self._send([self._ready.popleft() for _ in range(min(free, len(self._ready)))], limits)
 
-    def _due(self, limit: int) -> list[OutboxRow]:
+    def _fetch(self, limit: int) -> None:
+        """Read the next rows; what is answered is booked before, or it would be read again."""
+        self._book()
         exclude = frozenset(sent.row.sequence for sent in self._flying.values())
         with self._store.reader() as reader:
-            return reader.outbox.due(self._clock.now(), limit, exclude=exclude)
+            self._ready.extend(reader.outbox.due(self._clock.now(), limit, exclude=exclude))
 
     def _send(self, rows: Iterable[OutboxRow], limits: Limits) -> int:
         sent = 0
@@ -172,7 +185,7 @@ class Relay:
                 self._refuse(row, "oversize", "0x95", too_large)
                 continue
             mid = self._connection.publish(message, self._epoch)
-            if mid is None:
+            if mid is None:  # the connection is gone: its loss clears everything
                 break
             self._flying[mid] = Sent(row=row, at_s=time.monotonic())
             sent += 1
@@ -203,31 +216,33 @@ class Relay:
 
     # --- booking ----------------------------------------------------------------------------------------------------
 
-    def _book(self, *, everything: bool = False) -> None:
-        """Book PUBACKs when enough have come in, or the first has waited long enough."""
-        waiting = len(self._connection.pubacks)
-        if not waiting:
-            return
-        now_s = time.monotonic()
-        self._book_since_s = self._book_since_s if self._book_since_s is not None else now_s
-        full = waiting >= max(1, min(BOOK_AT, len(self._flying) // 2))
-        if not (everything or full or now_s - self._book_since_s >= BOOK_AFTER_S):
-            return
-        self._book_since_s = None
-        answered = self._take_pubacks()
-        if answered:
-            self._last_puback_s = now_s
-            self._write_fates(answered)
-
-    def _take_pubacks(self) -> list[tuple[OutboxRow, int]]:
-        answered = []
+    def _collect(self) -> None:
+        """Take the PUBACKs from the network thread."""
         while self._connection.pubacks:
             puback = self._connection.pubacks.popleft()
             sent = self._flying.pop(puback.mid, None) if puback.epoch == self._epoch else None
             if sent is not None:
-                answered.append((sent.row, puback.code))
+                self._last_puback_s = time.monotonic()
+                self._book_since_s = self._book_since_s or self._last_puback_s
+                self._answered.append((sent.row, puback.code))
                 self._poison.acquit(sent.row.sequence)
-        return answered
+
+    def _book_if_due(self) -> None:
+        """Book when enough has come in, or the first has waited long enough."""
+        if self._book_since_s is None:
+            return
+        if len(self._answered) >= BOOK_AT or time.monotonic() - self._book_since_s >= BOOK_AFTER_S:
+            self._book()
+
+    def _book(self) -> None:
+        if not self._answered:
+            return
+        self._write_fates(self._answered)
+        answered, self._answered, self._book_since_s = self._answered, [], None
+        for row, code in answered:
+            if code >= REFUSED and code not in TRANSIENT_REFUSALS:
+                kind: outbound.ErrorClass = "oversize" if code == 0x95 else "publish-refused"
+                self._refuse(row, kind, f"0x{code:02x}", "the broker refused this message")
 
     def _write_fates(self, answered: list[tuple[OutboxRow, int]]) -> None:
         now = self._clock.now()
@@ -242,10 +257,6 @@ class Relay:
                 if code in TRANSIENT_REFUSALS:
                     unit.outbox.retry(row.sequence, at=self._retry.at(row, now), detail=f"PUBACK 0x{code:02x}")
             unit.commit()
-        for row, code in answered:
-            if code >= REFUSED and code not in TRANSIENT_REFUSALS:
-                kind: outbound.ErrorClass = "oversize" if code == 0x95 else "publish-refused"
-                self._refuse(row, kind, f"0x{code:02x}", "the broker refused this message")
 
     def _refuse(self, row: OutboxRow, kind: outbound.ErrorClass, code: str, detail: str) -> None:
         """Put a message aside, and say so on ``out/error`` (but not about an error message itself)."""
