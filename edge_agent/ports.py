@@ -186,8 +186,16 @@ class ImageStore(Protocol):
 class Inspections(Protocol):
     """All inspections, in the order they were recorded. ``seq`` is the store's own counter, growing by commit."""
 
-    def expect(self, shot: Shot) -> None:
-        """Note that this shot was taken and owes an answer. Idempotent on shot_id."""
+    def expect(self, shot: Shot, *, once_within: timedelta | None = None) -> bool:
+        """Note that this shot was taken and owes an answer. Idempotent on shot_id.
+
+        Args:
+            once_within: refuse the shot when another one of the same station and trigger_id was taken (answered or
+                not) less than this long ago: the same trigger, delivered again.
+
+        Returns:
+            False when it was refused; nothing was noted then.
+        """
         ...
 
     def unanswered(self, station_id: str) -> list[Shot]:

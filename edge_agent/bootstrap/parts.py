@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -242,10 +242,11 @@ def _station(
     camera: Camera = given.cameras.get(config.id) or adapter(CAMERAS, config.camera.kind)(
         config.camera, camera_id=config.id, clock=clock
     )
-    trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link)
     actuators: list[Actuator] = given.actuators.get(config.id) or [
         adapter(ACTUATORS, options.kind)(options, station_id=config.id, clock=clock) for options in config.actuators
     ]
+    answering = Answering(station_id=config.id, recorder=recorder, actuators=actuators, health=health, clock=clock)
+    trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link, answering.remember)
     references = goldens()
     for recipe in station.recipes.values():
         references.check(recipe.golden)
@@ -269,13 +270,22 @@ def _station(
         trigger=trigger,
         channel=Channel(config.queue, when_full="refuse" if config.mode == "triggered" else "drop"),
         inspector=inspector,
-        answering=Answering(station_id=config.id, recorder=recorder, actuators=actuators, health=health, clock=clock),
+        answering=answering,
         detectors=detectors,
     )
 
 
-def _trigger(config: StationConfig, camera: Camera, folders: Folders, clock: Clock, link: PlantLink) -> TriggerSource:
+def _trigger(
+    config: StationConfig,
+    camera: Camera,
+    folders: Folders,
+    clock: Clock,
+    link: PlantLink,
+    remember: Callable[[Shot], bool],
+) -> TriggerSource:
     more: dict[str, Any] = {}
+    if config.trigger.kind == "mqtt":
+        more["remember"] = remember
     if config.trigger.kind == "camera":
         more["await_frame"] = getattr(camera, "await_frame", None)
     if config.trigger.kind == "folder":

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import structlog
 
@@ -33,17 +34,24 @@ class Recorder:
         self._announce = announce
         self._keep_ok_share = keep_ok_share
 
-    def expect(self, shot: Shot) -> None:
+    def expect(self, shot: Shot, *, once_within: timedelta | None = None) -> bool:
         """Note that a shot owes an answer, so that it gets one even if the process dies.
 
         Not waiting for the disk: after a power cut the PLC and the part's image are gone as well.
+
+        Args:
+            once_within: refuse a trigger that another shot of this station was made of less than this long ago.
+
+        Returns:
+            False when it was refused.
 
         Raises:
             Transient: it could not be noted.
         """
         with self._store.unit(durable=False) as unit:
-            unit.inspections.expect(shot)
+            is_new = unit.inspections.expect(shot, once_within=once_within)
             unit.commit()
+        return is_new
 
     def unanswered(self, station_id: str) -> list[Shot]:
         """Shots of an earlier process that never got their answer."""

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
@@ -24,6 +25,8 @@ log = structlog.get_logger(__name__)
 _WAIT_S = 0.2
 _RETRY_RECORD = 200
 """Inspections kept in memory while the store cannot write; the line is told "not ready" meanwhile."""
+_REDELIVERED_WITHIN = timedelta(minutes=10)
+"""A trigger that comes again within this time is the same one; later, a sender may have begun to count anew."""
 
 
 class Answering:
@@ -42,6 +45,7 @@ class Answering:
         self._health = health
         self._clock = clock
         self._waiting: deque[Look] = deque()
+        self._in_hand: set[UUID] = set()
         self._lock = threading.RLock()
 
     def answer(self, look: Look) -> Inspection:
@@ -49,6 +53,7 @@ class Answering:
         with self._lock:
             try:
                 inspection = self._recorder.record(look)
+                self._in_hand.discard(inspection.shot.shot_id)
             except (Transient, ConfigError) as error:  # full, away, or turned read-only under way: all the same here
                 inspection = self._hold_unrecorded(look, error)
             self._settle(inspection)
@@ -58,6 +63,9 @@ class Answering:
 
     def expect(self, shot: Shot) -> Reason | None:
         """Note that a shot owes an answer; the reason why it cannot be noted, which refuses it."""
+        if shot.shot_id in self._in_hand:
+            return None
+        self._in_hand.add(shot.shot_id)
         try:
             self._recorder.expect(shot)
         except (Transient, ConfigError) as error:
@@ -65,9 +73,27 @@ class Answering:
             return Reason(code="store.failed", text=f"the trigger could not be recorded: {error}")
         return None
 
+    def remember(self, shot: Shot) -> bool:
+        """The same for a source that repeats what it was not thanked for: False for a repetition, which is ignored.
+
+        Raises:
+            Transient: it could not be noted; the source shall keep it.
+        """
+        self._in_hand.add(shot.shot_id)  # first: once noted, it must not look like one that an earlier process left
+        try:
+            is_new = self._recorder.expect(shot, once_within=_REDELIVERED_WITHIN)
+        except (Transient, ConfigError) as error:
+            self._in_hand.discard(shot.shot_id)
+            self._report(Condition.DOWN, str(error))
+            raise Transient(f"the trigger could not be recorded: {error}") from error
+        if not is_new:
+            self._in_hand.discard(shot.shot_id)
+        return is_new
+
     def unanswered(self) -> list[Shot]:
-        """Shots that an earlier process took and never answered."""
-        return self._recorder.unanswered(self.station_id)
+        """Shots that an earlier process took and never answered; not those that this one has in hand."""
+        left = self._recorder.unanswered(self.station_id)
+        return [shot for shot in left if shot.shot_id not in self._in_hand]
 
     def retry_unrecorded(self) -> bool:
         """Write down what could not be written before; True when something was."""
@@ -78,7 +104,7 @@ class Answering:
                 self._recorder.record(self._waiting[0])
             except (Transient, ConfigError):
                 return False
-            self._waiting.popleft()
+            self._in_hand.discard(self._waiting.popleft().inspection.shot.shot_id)
             if not self._waiting:
                 self._report(Condition.OK, "recording again")
             return True
@@ -125,6 +151,7 @@ class Answering:
         self._report(Condition.DOWN, reason.text)
         if len(self._waiting) >= _RETRY_RECORD:
             lost = self._waiting.popleft()
+            self._in_hand.discard(lost.inspection.shot.shot_id)
             log.error("inspection dropped, the store has been away too long", part=lost.inspection.shot.part_id)
         self._waiting.append(Look(inspection=held))
         return held
@@ -204,8 +231,7 @@ class TriggerWorker:
         except Transient as error:
             self._disconnect(str(error))
             raise
-        for refused, reason in _refusals(self._source):
-            self._refuse(refused, reason.code, reason.text)
+        self._answer_refusals()
         metrics.MISSED_TRIGGERS.labels(self._answering.station_id).set(self._source.missed())
         if shot is None:
             return False
@@ -213,9 +239,10 @@ class TriggerWorker:
         return True
 
     def teardown(self) -> None:
-        """Stop taking triggers."""
+        """Stop taking triggers, and answer those that the source still had."""
         self._answering.ready(False)
         self._source.close()
+        self._answer_refusals()
 
     def _connect(self) -> None:
         try:
@@ -242,6 +269,11 @@ class TriggerWorker:
         metrics.CHANNEL_OFFERED.labels(station).set(ledger.offered)
         metrics.CHANNEL_DROPPED.labels(station).set(ledger.dropped)
         metrics.CHANNEL_REFUSED.labels(station).set(ledger.refused)
+
+    def _answer_refusals(self) -> None:
+        for refused, reason in _refusals(self._source):
+            self._refuse(refused, reason.code, reason.text)
+            self._beat()
 
     def _refuse(self, shot: Shot, code: str, text: str) -> None:
         self._answering.answer(self._inspector.refuse(shot, Reason(code=code, text=text)))
@@ -287,6 +319,7 @@ class InspectionWorker:
         self._reconnect_ns = int(reconnect_every.total_seconds() * 1e9)
         self._next_try_ns = 0
         self._connected = False
+        self._shot: Shot | None = None
 
     def setup(self) -> None:
         """Answer for what an earlier process left; connect the camera (ConfigError stops the start, absence not)."""
@@ -302,12 +335,17 @@ class InspectionWorker:
         shot = self._channel.take(_WAIT_S)
         if shot is None:
             return self._answering.retry_unrecorded()
+        self._shot = shot
         self._answering.busy(shot)
         self._answering.answer(self._look(shot))
+        self._shot = None
         return True
 
     def teardown(self) -> None:
         """Answer for every shot that is left, then let go of the camera."""
+        if self._shot is not None:
+            reason = Reason(code="agent.failed", text="the inspection of this part failed; the agent's log says why")
+            self._answering.answer(self._inspector.refuse(self._shot, reason))
         for shot in self._channel.drain():
             reason = Reason(code="agent.stopping", text="the agent was stopped before this part was inspected")
             self._answering.answer(self._inspector.refuse(shot, reason))

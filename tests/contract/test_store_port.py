@@ -21,6 +21,7 @@ from edge_agent.domain.document import Document
 from edge_agent.domain.incident import Incident, IncidentState
 from edge_agent.domain.inspection import Evaluation, Inspection
 from edge_agent.domain.message import Ack, InboundMessage, Lane, OutboundMessage, OutboxRow, OutboxState
+from edge_agent.domain.part import Shot
 from edge_agent.domain.plant import PlantEvent, Sample
 from edge_agent.domain.verdict import ConfirmedCase, JobResponse
 from edge_agent.domain.work_order import OrderState, WorkOrder
@@ -219,6 +220,31 @@ def test_a_shot_owes_an_answer_until_its_inspection_is_recorded(store: Database,
     with store.reader() as unit:
         assert unit.inspections.unanswered(second.shot.station_id) == [second.shot]
         assert unit.inspections.unanswered("another station") == []
+
+
+def test_a_trigger_is_taken_once_within_its_time(store: Database, clock: FakeClock) -> None:
+    answered, open_ = an_inspection(clock), an_inspection(clock).shot
+    open_ = replace(open_, trigger_id="T-open")
+    with store.unit(durable=False) as unit:
+        assert unit.inspections.expect(answered.shot, once_within=HOUR)
+        assert unit.inspections.expect(open_, once_within=HOUR)
+        assert unit.inspections.expect(open_, once_within=HOUR), "the same shot again changes nothing"
+        unit.inspections.add(answered)
+        unit.commit()
+
+    def again(shot: Shot, within: timedelta | None = HOUR, later: timedelta = timedelta(0), **changed: Any) -> bool:
+        changed |= {"shot_id": clock.new_id(), "triggered_at": shot.triggered_at + later}
+        with store.unit(durable=False) as unit:  # not committed
+            return unit.inspections.expect(replace(shot, **changed), once_within=within)
+
+    for shot in (answered.shot, open_):
+        assert not again(shot)
+        assert not again(shot, later=HOUR - timedelta(seconds=1))
+        assert not again(shot, later=-timedelta(minutes=1)), "the clock was stepped back"
+        assert again(shot, later=HOUR + timedelta(seconds=1)), "a sender may begin to count anew"
+        assert again(shot, within=None)
+        assert again(shot, station_id="another")
+        assert again(shot, trigger_id="another")
 
 
 def test_an_inspection_is_added_once(store: Database, clock: FakeClock) -> None:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import numpy as np
@@ -162,10 +163,14 @@ class FakeRecorder:
         self.kept: dict[UUID, Inspection] = {}
         self.expected: dict[UUID, Shot] = {}
 
-    def expect(self, shot: Shot) -> None:
+    def expect(self, shot: Shot, *, once_within: timedelta | None = None) -> bool:
         if self.fails:
             raise Transient("disk full")
+        known = {other.trigger_id for key, other in self.expected.items() if key != shot.shot_id}
+        if once_within is not None and shot.trigger_id in known:
+            return False
         self.expected[shot.shot_id] = shot
+        return True
 
     def unanswered(self, station_id: str) -> list[Shot]:
         return [shot for key, shot in self.expected.items() if key not in self.kept]

@@ -36,7 +36,7 @@ class Line:
             cycle_ms=1_000,
             grab_timeout_s=1,
         )
-        answering = Answering(
+        self.answering = answering = Answering(
             station_id="aoi-1",
             recorder=self.recorder,  # type: ignore[arg-type]
             actuators=[self.actuator],
@@ -172,6 +172,39 @@ def test_a_trigger_that_cannot_be_recorded_is_held_at_once() -> None:
     line.trigger_parts(1)
     assert line.actuator.told == [("HOLD", "P-0")]
     assert line.channel.ledger.offered == 0
+
+
+def test_a_restarted_worker_does_not_answer_for_what_this_process_has_in_hand() -> None:
+    line = Line([board()])
+    asked = shot(line.clock, "P-1")
+    assert line.answering.remember(asked)
+    line.inspecting.setup()
+    assert line.actuator.told == []
+    assert not line.answering.remember(shot(line.clock, "P-1")), "the same trigger, delivered again"
+    line.trigger.queue.append(asked)
+    line.waiting.step()
+    line.inspecting.step()
+    assert [told for told in line.actuator.told if told[0] != "busy"] == [("ACCEPT", "P-1")]
+
+
+def test_a_part_whose_inspection_hit_a_bug_is_answered() -> None:
+    line = Line([RuntimeError("bug"), board()])
+    line.trigger_parts(1)
+    with pytest.raises(RuntimeError):
+        line.inspecting.step()
+    line.inspecting.teardown()
+    assert ("HOLD", "P-0") in line.actuator.told
+    (inspection,) = line.recorder.kept.values()
+    assert inspection.reasons[0].code == "agent.failed"
+
+
+def test_a_trigger_that_cannot_be_noted_stays_with_its_source() -> None:
+    line = Line([board()])
+    line.recorder.fails = True
+    with pytest.raises(Transient):
+        line.answering.remember(shot(line.clock, "P-1"))
+    line.recorder.fails = False
+    assert line.answering.remember(shot(line.clock, "P-1"))
 
 
 def test_what_an_earlier_process_left_is_answered_at_start() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from edge_agent.config.stations import (
     MqttTriggerOptions,
 )
 from edge_agent.domain.faults import ConfigError, Transient
+from edge_agent.domain.part import Shot
 from tests.fakes.clock import FakeClock
 from tests.fakes.trigger_link import TriggerLink
 
@@ -35,11 +37,14 @@ STRATA = {"camera": "AOI-1"}
 # --- MQTT -----------------------------------------------------------------------------------------------------------
 
 
-def mqtt_trigger(**options: Any) -> tuple[MqttTrigger, TriggerLink, FakeClock]:
+def mqtt_trigger(
+    remember: Callable[[Shot], bool] = lambda _: True, **options: Any
+) -> tuple[MqttTrigger, TriggerLink, FakeClock]:
     clock = FakeClock()
     link = TriggerLink(clock)
     made = MqttTriggerOptions.model_validate({"kind": "mqtt", **options})
-    return MqttTrigger(made, station_id="aoi-1", strata=STRATA, clock=clock, link=link), link, clock
+    trigger = MqttTrigger(made, station_id="aoi-1", strata=STRATA, clock=clock, link=link, remember=remember)
+    return trigger, link, clock
 
 
 def request(part: str = "P-1", **more: Any) -> dict[str, Any]:
@@ -189,11 +194,65 @@ def test_mqtt_bounds_what_waits_and_hands_out_the_rest() -> None:
     assert len(parts(trigger)) == mqtt.MAX_WAITING
 
 
-def test_mqtt_counts_refusals_that_nobody_fetches() -> None:
+def test_mqtt_leaves_what_nobody_can_answer_now_with_the_broker() -> None:
     trigger, link, _ = mqtt_trigger()
-    for number in range(mqtt.MAX_WAITING + mqtt.MAX_REFUSED + 5):
+    for number in range(mqtt.MAX_WAITING + mqtt.MAX_REFUSED):
         link.send(json.dumps(request(f"P-{number}")))
-    assert trigger.missed() == 5
+    with pytest.raises(Transient):
+        link.send(json.dumps(request("P-more")))
+    assert len(trigger.refusals()) == mqtt.MAX_REFUSED
+    link.send(json.dumps(request("P-more")))
+    assert [shot.part_id for shot, _ in trigger.refusals()] == ["P-more"]
+    assert trigger.missed() == 0
+
+
+def test_mqtt_notes_every_shot_before_the_broker_is_thanked() -> None:
+    noted: list[str] = []
+    _, link, clock = mqtt_trigger(lambda shot: not noted.append(shot.part_id))
+    stale = (clock.now() - timedelta(hours=1)).isoformat()
+    for part, at in (("P-1", clock.now().isoformat()), ("P-old", stale), ("P-1", clock.now().isoformat())):
+        link.send(json.dumps(request(part, at=at)))
+    assert noted == ["P-1", "P-old"]
+
+
+def test_mqtt_ignores_a_trigger_that_was_noted_before_a_crash() -> None:
+    trigger, link, _ = mqtt_trigger(lambda _: False)
+    link.send(json.dumps(request(sequence=7)))
+    link.send(json.dumps(request("P-2", sequence=9)))
+    assert (parts(trigger), trigger.refusals()) == ([], [])
+    assert trigger.missed() == 1
+
+
+def test_mqtt_takes_a_trigger_that_could_not_be_noted_when_it_comes_again() -> None:
+    noted: list[Shot] = []
+
+    def remember(shot: Shot) -> bool:
+        noted.append(shot)
+        if len(noted) == 1:
+            raise Transient("disk full")
+        return True
+
+    trigger, link, _ = mqtt_trigger(remember)
+    with pytest.raises(Transient):
+        link.send(json.dumps(request(sequence=7)))
+    assert parts(trigger) == []
+    link.send(json.dumps(request(sequence=7)))
+    assert (parts(trigger), trigger.refusals(), trigger.missed()) == (["P-1"], [], 0)
+
+
+def test_mqtt_answers_for_what_waits_when_it_is_closed_and_takes_no_more() -> None:
+    trigger, link, _ = mqtt_trigger()
+    for number in range(3):
+        link.send(json.dumps(request(f"P-{number}")))
+    trigger.close()
+    assert [(shot.part_id, reason.code) for shot, reason in trigger.refusals()] == [
+        (f"P-{number}", "agent.stopping") for number in range(3)
+    ]
+    with pytest.raises(Transient):
+        link.send(json.dumps(request("P-late")))
+    trigger.open()
+    link.send(json.dumps(request("P-late")))
+    assert parts(trigger) == ["P-late"]
 
 
 def test_mqtt_needs_a_link() -> None:

@@ -1,11 +1,11 @@
 """Inspections and their defects."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, bindparam, func, select
+from sqlalchemy import Column, ColumnElement, Select, bindparam, func, select
 
 from edge_agent.adapters.store.codec import decode, encode, finite, label, to_us
 from edge_agent.adapters.store.schema import defects, expected_shots, inspections
@@ -19,6 +19,21 @@ _KNOWN = select(inspections.c.seq).where(inspections.c.inspection_id == bindpara
 _GET = select(inspections.c.document).where(inspections.c.inspection_id == bindparam("id"))
 _EXPECTED = select(expected_shots.c.shot_id).where(expected_shots.c.shot_id == bindparam("id"))
 _EXPECT = expected_shots.insert()
+
+
+def _of_trigger(key: Column[UUID]) -> Select[Any]:
+    """Other shots of one trigger in a span of time; ``key`` is the column that holds the shot's id."""
+    shots = key.table
+    return select(key).where(
+        shots.c.trigger_id == bindparam("trigger"),
+        shots.c.triggered_us.between(bindparam("first"), bindparam("last")),
+        shots.c.station_id == bindparam("station"),
+        key != bindparam("shot"),
+    )
+
+
+_TAKEN = _of_trigger(expected_shots.c.shot_id)
+_TAKEN_AND_ANSWERED = _of_trigger(inspections.c.inspection_id)
 _ANSWER = expected_shots.delete().where(expected_shots.c.shot_id == bindparam("id"))
 _ADD = inspections.insert()
 _ADD_DEFECTS = defects.insert()
@@ -30,16 +45,24 @@ class SqlInspections:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def expect(self, shot: Shot) -> None:
-        """Idempotent on shot_id."""
+    def expect(self, shot: Shot, *, once_within: timedelta | None = None) -> bool:
+        """Idempotent on shot_id; False, and nothing noted, for a trigger that was taken already."""
+        if once_within is not None and self._was_taken(shot, once_within):
+            return False
         if self._session.first(_EXPECTED, {"id": shot.shot_id}) is None:
-            row = {
-                "shot_id": shot.shot_id,
-                "station_id": label(shot.station_id),
-                "triggered_us": to_us(shot.triggered_at),
-                "document": encode(shot),
-            }
-            self._session.write(_EXPECT, row)
+            self._session.write(_EXPECT, _expected_row(shot))
+        return True
+
+    def _was_taken(self, shot: Shot, within: timedelta) -> bool:
+        """By another shot, answered or not. Both ways in time: the clock may have been stepped back."""
+        asked = {
+            "trigger": label(shot.trigger_id),
+            "station": label(shot.station_id),
+            "shot": shot.shot_id,
+            "first": to_us(shot.triggered_at - within),
+            "last": to_us(shot.triggered_at + within),
+        }
+        return any(self._session.first(query, asked) is not None for query in (_TAKEN, _TAKEN_AND_ANSWERED))
 
     def unanswered(self, station_id: str) -> list[Shot]:
         """Oldest first."""
@@ -132,6 +155,16 @@ def _ended(start: datetime | None, end: datetime | None) -> list[ColumnElement[b
     return after + ([] if end is None else [inspections.c.ended_us < to_us(end)])
 
 
+def _expected_row(shot: Shot) -> dict[str, Any]:
+    return {
+        "shot_id": shot.shot_id,
+        "station_id": label(shot.station_id),
+        "trigger_id": label(shot.trigger_id),
+        "triggered_us": to_us(shot.triggered_at),
+        "document": encode(shot),
+    }
+
+
 def _row(seq: int, inspection: Inspection) -> dict[str, Any]:
     shot = inspection.shot
     return {
@@ -140,6 +173,7 @@ def _row(seq: int, inspection: Inspection) -> dict[str, Any]:
         "station_id": label(shot.station_id),
         "part_id": label(shot.part_id),
         "product_id": label(shot.product_id),
+        "trigger_id": label(shot.trigger_id),
         "lot_id": None if shot.lot_id is None else label(shot.lot_id),
         "evaluation": inspection.evaluation.value,
         "disposition": inspection.disposition.value,

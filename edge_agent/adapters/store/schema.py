@@ -59,6 +59,7 @@ inspections = Table(
     Column("station_id", String, nullable=False),
     Column("part_id", String, nullable=False, index=True),
     Column("product_id", String, nullable=False),
+    Column("trigger_id", String, nullable=False),
     Column("lot_id", String),
     Column("evaluation", String, nullable=False),
     Column("disposition", String, nullable=False),
@@ -69,6 +70,7 @@ inspections = Table(
     Index(None, "ended_us", "evaluation"),
     Index(None, "station_id", "ended_us"),
     Index(None, "station_id", "seq"),
+    Index(None, "trigger_id", "triggered_us"),
 )
 
 expected_shots = Table(
@@ -76,8 +78,10 @@ expected_shots = Table(
     metadata,
     Column("shot_id", Uuid, primary_key=True),
     Column("station_id", String, nullable=False, index=True),
+    Column("trigger_id", String, nullable=False),
     Column("triggered_us", BigInteger, nullable=False),
     _document(),
+    Index(None, "trigger_id", "triggered_us"),
 )
 """Shots that were taken and are not answered yet."""
 

@@ -2,7 +2,7 @@
 
 import queue
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import structlog
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from edge_agent.config.stations import MqttTriggerOptions
 from edge_agent.contract import inbound, payloads, topics
-from edge_agent.domain.faults import ConfigError
+from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.domain.message import InboundMessage
 from edge_agent.domain.part import Shot
 from edge_agent.domain.reason import Reason
@@ -22,6 +22,7 @@ MAX_BODY_BYTES = 16 * 1024
 MAX_WAITING = 64
 """Shots that wait for the station; the next one is refused. The station's own queue comes behind this one."""
 MAX_REFUSED = 1_000
+"""Refusals that wait to be answered; beyond it, the broker keeps the triggers."""
 _REMEMBERED = 10_000
 _FUTURE = timedelta(seconds=5)
 """Clocks of two machines differ; a message from later than this is not to be believed."""
@@ -41,6 +42,11 @@ class MqttTrigger:
     A message is a bare ``Trigger`` payload, the ``args`` of a command, or either in a CloudEvent. What cannot be
     inspected any more (stale, out of order, more than can wait) is refused and handed out by `refusals`, so that the
     part gets its NOT_INSPECTED.
+
+    Args:
+        remember: notes a shot durably before the broker is thanked for its trigger, so that a crash loses none. False
+            when another shot was made of this trigger (delivered again after a crash), which is ignored then. Raises
+            Transient: not noted; the trigger stays with the broker and is tried again.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class MqttTrigger:
         strata: Mapping[str, str],
         clock: Clock,
         link: PlantLink | None = None,
+        remember: Callable[[Shot], bool] = lambda _: True,
     ) -> None:
         if link is None:
             raise ConfigError(f"station {station_id}: an mqtt trigger needs the plant link")
@@ -58,10 +65,13 @@ class MqttTrigger:
         self._station_id = station_id
         self._strata = dict(strata)
         self._clock = clock
+        self._remember = remember
+        self._closed = False
         self._shots: queue.Queue[Shot] = queue.Queue(MAX_WAITING)
         self._refused: queue.Queue[tuple[Shot, Reason]] = queue.Queue(MAX_REFUSED)
         self._known: OrderedDict[str, None] = OrderedDict()
         self._last_sequence: int | None = None
+        self._refusing = ""
         self._missed = 0
         self._unreadable = 0
         own = options.topic.startswith("/")
@@ -69,7 +79,8 @@ class MqttTrigger:
         link.subscribe(topic, self._on_message)
 
     def open(self) -> None:
-        """Nothing to do: the link keeps its subscriptions."""
+        """Take triggers again after a `close`; the link keeps its subscriptions."""
+        self._closed = False
 
     def wait(self, timeout_s: float) -> Shot | None:
         """The next shot, in the order of arrival."""
@@ -92,12 +103,11 @@ class MqttTrigger:
                 return taken
 
     def close(self) -> None:
-        """Say which parts will get no answer; they stay refused on the plant's side."""
-        unanswered = []
+        """Hand out as refused what still waits; what comes from now on stays with the broker."""
+        self._closed = True
         while not self._shots.empty():
-            unanswered.append(self._shots.get_nowait().part_id)
-        if unanswered:
-            log.warning("triggers left unanswered", station=self._station_id, count=len(unanswered), parts=unanswered)
+            reason = Reason(code="agent.stopping", text="the agent was stopped before this part was inspected")
+            self._refuse(self._shots.get_nowait(), reason)
 
     # --- on the link's thread -------------------------------------------------------------------------------------
 
@@ -110,24 +120,31 @@ class MqttTrigger:
             return
         if asked.station_id not in (None, self._station_id):
             return
-        if self._is_duplicate(asked):
+        if (asked.trigger_id or "") in self._known:
             log.info("duplicate trigger ignored", station=self._station_id, trigger=asked.trigger_id)
             return
+        self._take(asked, message)
+
+    def _take(self, asked: _Message, message: InboundMessage) -> None:
+        """Note the trigger, then queue its shot. Raises Transient: nothing has happened, it can be tried again."""
+        if self._closed or self._refused.full():
+            raise Transient(f"station {self._station_id} takes no triggers now")
         shot = self._shot(asked, message.received_at)
         reason = self._too_old(asked, message) or self._out_of_order(asked)
-        if reason is None:
+        is_new = self._remember(shot)
+        self._know(asked)
+        if not is_new:
+            log.info("trigger delivered again ignored", station=self._station_id, trigger=asked.trigger_id)
+        elif reason is None:
             self._offer(shot)
         else:
             self._refuse(shot, reason)
 
-    def _is_duplicate(self, asked: _Message) -> bool:
-        key = asked.trigger_id or ""
-        if key in self._known:
-            return True
-        self._known[key] = None
+    def _know(self, asked: _Message) -> None:
+        self._known[asked.trigger_id or ""] = None
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
-        return False
+        self._count(asked)
 
     def _too_old(self, asked: _Message, message: InboundMessage) -> Reason | None:
         if message.properties.get("mqtt.retain") == "1":
@@ -144,30 +161,41 @@ class MqttTrigger:
         return None
 
     def _out_of_order(self, asked: _Message) -> Reason | None:
-        """Count gaps; refuse a late message: another part is in front of the camera by now."""
-        sequence, last = asked.sequence, self._last_sequence
-        if sequence is None:
+        """A late message: another part is in front of the camera by now."""
+        if not self._is_late(asked.sequence):
             return None
-        if last is not None and 0 <= last - sequence < _LATE_WINDOW and sequence > 1:
-            text = f"sequence {sequence} came after {last}"
-            return Reason(code="trigger.out_of_order", text=text)
+        text = f"sequence {asked.sequence} came after {self._last_sequence}"
+        return Reason(code="trigger.out_of_order", text=text)
+
+    def _is_late(self, sequence: int | None) -> bool:
+        last = self._last_sequence
+        return sequence is not None and last is not None and 0 <= last - sequence < _LATE_WINDOW and sequence > 1
+
+    def _count(self, asked: _Message) -> None:
+        """Count the gap before this one."""
+        sequence, last = asked.sequence, self._last_sequence
+        if sequence is None or self._is_late(sequence):
+            return
         self._last_sequence = sequence
         if last is not None and 1 < sequence - last <= _LATE_WINDOW:
             self._missed += sequence - last - 1
             log.warning("triggers missed", station=self._station_id, after=last, before=sequence)
-        return None
 
     def _offer(self, shot: Shot) -> None:
         try:
             self._shots.put_nowait(shot)
+            self._refusing = ""
         except queue.Full:
             text = f"{MAX_WAITING} triggers wait already"
             self._refuse(shot, Reason(code="trigger.overrun", text=text))
 
     def _refuse(self, shot: Shot, reason: Reason) -> None:
-        log.warning(
-            "trigger refused", station=self._station_id, part=shot.part_id, reason=reason.code, text=reason.text
-        )
+        """The log hears of the first one of a kind in a row; each part's answer is logged anyway."""
+        if reason.code != self._refusing:
+            log.warning(
+                "triggers are refused", station=self._station_id, part=shot.part_id, reason=reason.code, why=reason.text
+            )
+        self._refusing = reason.code
         try:
             self._refused.put_nowait((shot, reason))
         except queue.Full:

@@ -46,11 +46,13 @@ def _inspections() -> None:
         "expected_shots",
         sa.Column("shot_id", sa.Uuid(), nullable=False),
         sa.Column("station_id", sa.String(), nullable=False),
+        sa.Column("trigger_id", sa.String(), nullable=False),
         sa.Column("triggered_us", sa.BigInteger(), nullable=False),
         sa.Column("document", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("shot_id", name="pk_expected_shots"),
     )
     op.create_index("ix_expected_shots_station_id", "expected_shots", ["station_id"])
+    op.create_index("ix_expected_shots_trigger_id_triggered_us", "expected_shots", ["trigger_id", "triggered_us"])
     op.create_table(
         "inspections",
         sa.Column("seq", _NUMBER, autoincrement=False, nullable=False),
@@ -58,6 +60,7 @@ def _inspections() -> None:
         sa.Column("station_id", sa.String(), nullable=False),
         sa.Column("part_id", sa.String(), nullable=False),
         sa.Column("product_id", sa.String(), nullable=False),
+        sa.Column("trigger_id", sa.String(), nullable=False),
         sa.Column("lot_id", sa.String(), nullable=True),
         sa.Column("evaluation", sa.String(), nullable=False),
         sa.Column("disposition", sa.String(), nullable=False),
@@ -71,6 +74,7 @@ def _inspections() -> None:
     op.create_index("ix_inspections_ended_us_evaluation", "inspections", ["ended_us", "evaluation"], unique=False)
     op.create_index("ix_inspections_station_id_seq", "inspections", ["station_id", "seq"], unique=False)
     op.create_index("ix_inspections_part_id", "inspections", ["part_id"], unique=False)
+    op.create_index("ix_inspections_trigger_id_triggered_us", "inspections", ["trigger_id", "triggered_us"])
     op.create_index("ix_inspections_station_id_ended_us", "inspections", ["station_id", "ended_us"], unique=False)
     op.create_table(
         "defects",
