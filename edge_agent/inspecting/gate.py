@@ -95,8 +95,8 @@ def _grey(pixels: Pixels) -> Grey:
 
 
 def _exposure(grey: Grey) -> dict[str, float]:
-    # Every second row: light changes slowly, and this runs on every part.
-    histogram = cv2.calcHist([grey[::2]], [0], None, [256], [0, 256]).ravel()
+    # Every fourth row: light changes slowly, and this runs on every part.
+    histogram = cv2.calcHist([grey[::4]], [0], None, [256], [0, 256]).ravel()
     total = float(histogram.sum())
     cumulative = np.cumsum(histogram) / total
     return {
@@ -173,9 +173,10 @@ def _register(grey: Grey, reference: Reference) -> tuple[tuple[float, float], fl
     # OpenCV 5 multiplies the window into its arguments, in place: without copies the reference fades shot by shot.
     (dx, dy), _response = cv2.phaseCorrelate(reference.small.copy(), small.copy(), reference.window)
     moved = _correlation(small, reference.small, dx, dy)
-    unmoved = _correlation(small, reference.small, 0.0, 0.0)
-    if unmoved > moved + _CLEARLY:
-        return (0.0, 0.0), unmoved
+    if moved + _CLEARLY < 1.0:
+        unmoved = _correlation(small, reference.small, 0.0, 0.0)
+        if unmoved > moved + _CLEARLY:
+            return (0.0, 0.0), unmoved
     return (dx * reference.scale, dy * reference.scale), moved
 
 
@@ -186,13 +187,14 @@ def _correlation(image: Float32, golden: Float32, dx: float, dy: float) -> float
         return 0.0
     seen = image[max(shift_y, 0) : height + min(shift_y, 0), max(shift_x, 0) : width + min(shift_x, 0)]
     known = golden[max(-shift_y, 0) : height + min(-shift_y, 0), max(-shift_x, 0) : width + min(-shift_x, 0)]
-    return _normed(seen - seen.mean(), known - known.mean())
+    return _normed(seen[::2, ::2], known[::2, ::2])
 
 
 def _normed(a: Float32, b: Float32) -> float:
-    """Pearson's correlation of two images without their means, 0 where one is flat; a sixth of matchTemplate's time."""
-    both = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(np.vdot(a, b)) / both if both > 0 else 0.0
+    """Pearson's correlation of two images; 0 where one is flat. A tenth of matchTemplate's time."""
+    a, b = (a - a.mean()).ravel(), (b - b.mean()).ravel()
+    both = float(a @ a) * float(b @ b)
+    return float(a @ b) / both**0.5 if both > 0 else 0.0
 
 
 def _shrink(grey: Grey) -> tuple[Float32, float]:
