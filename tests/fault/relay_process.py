@@ -29,7 +29,7 @@ def main() -> None:
         topic_root=root,
         store=store,
         clock=clock,
-        state_body=lambda online: b"{}",
+        state_body=lambda online: json.dumps({"online": online}).encode(),
         password=settings["password"],
     )
     handlers = InboxHandlers(store, clock, sender)

@@ -15,13 +15,13 @@ from random import Random
 
 import pytest
 
-from edge_agent.contract import outbound
+from edge_agent.contract import outbound, topics
 from edge_agent.domain.message import InboundMessage, OutboxState
 from edge_agent.domain.work_order import WorkOrder
 from edge_agent.simulation.broker import Broker
 from tests.fakes import plant_samples as sample
 from tests.integration.link.conftest import _mosquitto, broker  # noqa: F401  fixtures
-from tests.integration.link.plant import CLOCK, ROOT, SENDER, box, mes, message, until
+from tests.integration.link.plant import CLOCK, ROOT, SENDER, Mes, box, mes, message, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.integration]
 
@@ -40,22 +40,43 @@ def test_the_broker_is_killed_again_and_again_while_the_relay_works(broker: Brok
         assert agent.counts()[OutboxState.QUARANTINED] == 0
 
 
-def test_the_box_is_killed_again_and_again(broker: Broker, tmp_path: Path) -> None:  # noqa: F811
-    total = 600
-    settings = tmp_path / "settings.json"
-    settings.write_text(
+@pytest.mark.slow
+def test_the_broker_says_so_when_the_box_dies(broker: Broker, tmp_path: Path) -> None:  # noqa: F811
+    with mes(broker) as plant:
+        process = _process(_settings(broker, tmp_path, total=1, per_s=0.001))
+        until(lambda: _online(plant) == [True], "the birth", 30)
+        process.kill()
+        process.wait(10)
+        until(lambda: _online(plant) == [True, False], "the will, after its delay", 30)
+    with mes(broker, client_id="late") as late:
+        until(lambda: _online(late) == [False], "the retained state")
+
+
+def _online(plant: Mes) -> list[bool]:
+    return [json.loads(each.payload)["online"] for each in plant.on(topics.STATE)]
+
+
+def _settings(broker: Broker, folder: Path, *, total: int, per_s: float) -> Path:  # noqa: F811
+    path = folder / "settings.json"
+    path.write_text(
         json.dumps(
             {
                 "root": ROOT,
                 "host": broker.host,
                 "port": broker.port,
                 "password": broker.passwords["agent"],
-                "url": f"sqlite:///{tmp_path / 'box.sqlite3'}",
+                "url": f"sqlite:///{folder / 'box.sqlite3'}",
                 "total": total,
-                "per_s": 150,
+                "per_s": per_s,
             }
         )
     )
+    return path
+
+
+def test_the_box_is_killed_again_and_again(broker: Broker, tmp_path: Path) -> None:  # noqa: F811
+    total = 600
+    settings = _settings(broker, tmp_path, total=total, per_s=150)
     random = Random(3)
     with mes(broker, receipts=True) as plant:
         for _ in range(4):

@@ -70,7 +70,6 @@ class InboxHandlers:
         self._mes_online = online
 
     def _report(self, unit: UnitOfWork, message: InboundMessage, error: inbound.InvalidMessage) -> None:
-        log.warning("a message from the plant is not valid", topic=message.topic, reason=error.reason, error=str(error))
         about = self._errors.made(
             "inbound-invalid",
             topic=message.topic,
@@ -78,5 +77,6 @@ class InboxHandlers:
             detail=error.detail,
             original=message.body,
         )
-        if about is not None:
+        if about is not None:  # a flood must fill neither the log nor the outbox
+            log.warning("a message from the plant is not valid", topic=message.topic, error=str(error))
             unit.outbox.add(about)

@@ -340,7 +340,7 @@ class ErrorReporter:
     def made(
         self, kind: outbound.ErrorClass, *, topic: str, reason_code: str, detail: str, original: bytes
     ) -> OutboundMessage | None:
-        """An error message; None when there were too many in this hour (the log has them all)."""
+        """An error message; None when there were too many in this hour."""
         now = self._clock.now()
         if self._hour_began is None or not timedelta(0) <= now - self._hour_began < timedelta(hours=1):
             self._hour_began, self._made = now, 0
