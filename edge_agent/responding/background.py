@@ -25,17 +25,18 @@ HALVE_AT = 400
 """Runs after which old ones begin to count less."""
 
 
-def sample_background(uow: UnitOfWork, charts: StationCharts, settings: Settings, inspection: Inspection) -> bool:
-    """Every 200 parts without an open incident, count which tokens fire on a moment picked without a reason."""
+def sample_background(
+    uow: UnitOfWork, charts: StationCharts, settings: Settings, inspection: Inspection
+) -> dict[str, list[float]] | None:
+    """Every 200 parts without an open incident: the record with one more moment that was picked without a reason."""
     if charts.seen % EVERY_PARTS != 0 or charts.episodes:
-        return False
+        return None
     parts = history(uow, charts, inspection.ended_at)
     if len(parts) < 3 * PRETENDED_PARTS:
-        return False
+        return None
     window = gather(uow, _pretended(parts, charts), parts, charts, settings)
     found = [*telemetry_change.find(window), *coincidence.find(window), *inspection_health.find(window)]
-    uow.facts.set(BACKGROUND, counted(uow.facts.get(BACKGROUND) or {}, found))
-    return True
+    return counted(uow.facts.get(BACKGROUND) or {}, found)
 
 
 def counted(record: dict[str, list[float]], found: Iterable[Evidence]) -> dict[str, list[float]]:

@@ -21,7 +21,7 @@ from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.priority import PriorityTable
 from edge_agent.domain.work_order import WorkOrder
 from edge_agent.ports import Clock, Store, UnitOfWork
-from edge_agent.responding.analyse import analyse, gather, knowledge
+from edge_agent.responding.analyse import BACKGROUND, analyse, gather, knowledge
 from edge_agent.responding.background import sample_background
 from edge_agent.responding.charts import Alarm, StationCharts, as_record, load_charts
 from edge_agent.responding.correlate import close_incident, history, open_incident, revise_incident
@@ -47,6 +47,9 @@ BATCH = 50
 LOG_PRIORITY = 4
 """Priority 4 is logged: no order."""
 
+_LOGGED = {"open": "incident opened", "revise": "incident revised", "end": "incident closed"}
+_SAID = {"open": "incident.opened", "revise": "incident.revised", "end": "incident.closed"}
+
 Announce = Callable[[str, object], None]
 """Told after the commit: ``incident.opened|revised|closed``, ``analysis.made``, ``order.issued|revised``."""
 
@@ -54,13 +57,25 @@ Announce = Callable[[str, object], None]
 def _silent(event: str, thing: object) -> None: ...
 
 
-@dataclass(slots=True)
-class _Step:
-    """What one step has under way."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finding:
+    """What an alarm came to: the incident as it now is and, unless it ended, its diagnosis."""
 
-    uow: UnitOfWork
+    kind: str
+    incident: Incident
+    analysis: Analysis | None = None
+    window: Window | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Step:
+    """What one step worked out from a reading snapshot, before anything is written."""
+
+    start: int
+    cursor: int
     charts: dict[str, StationCharts] = field(default_factory=dict)
-    said: list[tuple[str, object]] = field(default_factory=list)
+    findings: list[_Finding] = field(default_factory=list)
+    background: dict[str, list[float]] | None = None
 
 
 class Responder:
@@ -92,95 +107,104 @@ class Responder:
         """Nothing to close."""
 
     def step(self) -> bool:
-        """Chart the next inspections; stop after one that raised an alarm. True when there were any."""
+        """Chart the next inspections; stop after one that raised an alarm. True when there were any.
+
+        Evidence is collected from a reading snapshot: the writer, which the line waits for, is held for the rows only.
+        """
         with self._store.reader() as uow:
-            cursor = int(uow.facts.get(CURSOR) or 0)
-            rows = uow.inspections.after(cursor, BATCH)
-        if not rows:
+            step = self._work_out(uow)
+        if step is None:
             return False
+        said: list[tuple[str, object]] = []
         with self._store.unit(durable=True) as uow:
-            step = _Step(uow)
-            for sequence, inspection in rows:
-                cursor = sequence
-                charts = self._charts(step, inspection.shot.station_id)
-                alarms = charts.follow(inspection)
-                for alarm in alarms:
-                    self._respond(step, alarm, charts, inspection)
-                if not alarms and self._settings.measure_background:
-                    sample_background(uow, charts, self._settings, inspection)
-                if step.said:
-                    break
+            if int(uow.facts.get(CURSOR) or 0) != step.start:
+                return True
             for station_id, charts in step.charts.items():
                 uow.facts.set(f"charts:{station_id}", as_record(charts))
-            uow.facts.set(CURSOR, cursor)
+            uow.facts.set(CURSOR, step.cursor)
+            if step.background is not None:
+                uow.facts.set(BACKGROUND, step.background)
+            for finding in step.findings:
+                self._keep(uow, finding, said)
             uow.commit()
-        for event, thing in step.said:
+        for event, thing in said:
             self._announce(event, thing)
         return True
 
-    def _charts(self, step: _Step, station_id: str) -> StationCharts:
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def _work_out(self, uow: UnitOfWork) -> _Step | None:
+        start = int(uow.facts.get(CURSOR) or 0)
+        rows = uow.inspections.after(start, BATCH)
+        step = _Step(start=start, cursor=start)
+        for sequence, inspection in rows:
+            step.cursor = sequence
+            charts = self._charts(uow, step, inspection.shot.station_id)
+            for alarm in charts.follow(inspection):
+                if finding := self._find(uow, alarm, charts, inspection):
+                    step.findings.append(finding)
+            if self._settings.measure_background and not step.findings:
+                step.background = sample_background(uow, charts, self._settings, inspection) or step.background
+            if step.findings:
+                break
+        return step if rows else None
+
+    def _charts(self, uow: UnitOfWork, step: _Step, station_id: str) -> StationCharts:
         """The station's charts, with incidents taken out that were closed elsewhere (the technician is done)."""
         if station_id not in step.charts:
             charts = load_charts(
-                step.uow.facts.get(f"charts:{station_id}"),
+                uow.facts.get(f"charts:{station_id}"),
                 station_id=station_id,
                 settings=self._settings,
                 catalogue=self._catalogue,
             )
             for family, episode in list(charts.episodes.items()):
-                incident = step.uow.incidents.get(UUID(episode.incident_id))
+                incident = uow.incidents.get(UUID(episode.incident_id))
                 if incident is None or incident.state is IncidentState.CLOSED:
                     charts.ended(family, incident.updated_at if incident else self._clock.now())
             step.charts[station_id] = charts
         return step.charts[station_id]
 
-    def _respond(self, step: _Step, alarm: Alarm, charts: StationCharts, inspection: Inspection) -> None:
-        match alarm.kind:
-            case "open":
-                self._open(step, alarm, charts, inspection)
-            case "revise":
-                self._revise(step, alarm, charts, inspection)
-            case _:
-                self._end(step, alarm, charts, inspection.ended_at)
-
-    def _open(self, step: _Step, alarm: Alarm, charts: StationCharts, inspection: Inspection) -> None:
-        parts = history(step.uow, charts, inspection.ended_at)
-        incident = open_incident(parts, charts, alarm.family, alarm.code, clock=self._clock)
-        step.uow.incidents.save(incident)
-        charts.opened(alarm.family, incident.incident_id, incident.defective_parts, inspection.ended_at)
-        self._count_for_storm(step.uow, inspection.ended_at)
-        step.said.append(("incident.opened", incident))
-        log.info("incident opened", incident=str(incident.incident_id), key=incident.key, rate=round(incident.rate, 4))
-        self._diagnose(step, incident, parts, charts)
-
-    def _revise(self, step: _Step, alarm: Alarm, charts: StationCharts, inspection: Inspection) -> None:
-        known = step.uow.incidents.get(alarm.incident_id) if alarm.incident_id else None
+    def _find(self, uow: UnitOfWork, alarm: Alarm, charts: StationCharts, inspection: Inspection) -> _Finding | None:
+        known = uow.incidents.get(alarm.incident_id) if alarm.incident_id else None
+        at = inspection.ended_at
+        if alarm.kind == "end":
+            charts.ended(alarm.family, at)
+            closed = close_incident(known, at, "the rate is back to normal") if known else None
+            return _Finding(kind="end", incident=closed) if closed else None
+        parts = history(uow, charts, at, incident=known)
         if known is None:
-            return
-        parts = history(step.uow, charts, inspection.ended_at, incident=known)
-        incident = revise_incident(known, parts, charts)
-        step.uow.incidents.save(incident)
-        charts.revised(alarm.family, incident.defective_parts, inspection.ended_at)
-        step.said.append(("incident.revised", incident))
-        self._diagnose(step, incident, parts, charts)
-
-    def _end(self, step: _Step, alarm: Alarm, charts: StationCharts, at: datetime) -> None:
-        known = step.uow.incidents.get(alarm.incident_id) if alarm.incident_id else None
-        charts.ended(alarm.family, at)
-        if known is not None and known.state is IncidentState.OPEN:
-            closed = close_incident(known, at, "the rate is back to normal")
-            step.uow.incidents.save(closed)
-            step.said.append(("incident.closed", closed))
-            log.info("incident closed", incident=str(closed.incident_id), key=closed.key)
-
-    def _diagnose(self, step: _Step, incident: Incident, parts: list[Inspection], charts: StationCharts) -> None:
-        uow = step.uow
+            incident = open_incident(parts, charts, alarm.family, alarm.code, clock=self._clock)
+            charts.opened(alarm.family, incident.incident_id, incident.defective_parts, at)
+        else:
+            incident = revise_incident(known, parts, charts)
+            charts.revised(alarm.family, incident.defective_parts, at)
         window = gather(uow, incident, parts, charts, self._settings)
-        known = knowledge(uow, self._catalogue)
-        analysis = analyse(window, known, uow.analyses.latest(incident.incident_id), clock=self._clock)
-        uow.analyses.save(analysis)
-        step.said.append(("analysis.made", analysis))
-        self._order(step, self._case(incident, analysis, window))
+        previous = uow.analyses.latest(incident.incident_id)
+        analysis = analyse(window, knowledge(uow, self._catalogue), previous, clock=self._clock)
+        return _Finding(kind=alarm.kind, incident=incident, analysis=analysis, window=window)
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def _keep(self, uow: UnitOfWork, finding: _Finding, said: list[tuple[str, object]]) -> None:
+        incident = finding.incident
+        known = uow.incidents.get(incident.incident_id)
+        if known is not None and known.state is IncidentState.CLOSED:
+            return  # closed by the technician since it was read; the next step sees that
+        uow.incidents.save(incident)
+        said.append((_SAID[finding.kind], incident))
+        log.info(
+            _LOGGED[finding.kind],
+            incident=str(incident.incident_id),
+            key=incident.key,
+            rate=round(incident.rate, 4),
+        )
+        if finding.kind == "open":
+            self._count_for_storm(uow, incident.opened_at)
+        if finding.analysis is not None and finding.window is not None:
+            uow.analyses.save(finding.analysis)
+            said.append(("analysis.made", finding.analysis))
+            self._order(uow, self._case(incident, finding.analysis, finding.window), said)
 
     def _case(self, incident: Incident, analysis: Analysis, window: Window) -> Case:
         first = analysis.first_suspect
@@ -194,20 +218,20 @@ class Responder:
             before=window.before[-20:],
         )
 
-    def _order(self, step: _Step, case: Case) -> None:
+    def _order(self, uow: UnitOfWork, case: Case, said: list[tuple[str, object]]) -> None:
         """Revise the incident's own order; join one that already covers it; else make one when it is worth it."""
-        own = step.uow.orders.for_incident(case.incident.incident_id)
+        own = uow.orders.for_incident(case.incident.incident_id)
         if own is not None:
             if worth_revising(own, case):
-                self._reissue(step, own, case)
-        elif self._has_parent(step.uow, case):
+                self._reissue(uow, own, case, said)
+        elif self._has_parent(uow, case):
             log.debug("incident belongs to another one's order", incident=str(case.incident.incident_id))
         elif case.analysis.decision == "watch" or case.priority.level >= LOG_PRIORITY:
             log.info("incident watched without an order", incident=str(case.incident.incident_id))
-        elif related := self._same_key(step.uow, case) or self._same_suspect(step.uow, case):
-            self._join(step, related, case)
+        elif related := self._same_key(uow, case) or self._same_suspect(uow, case):
+            self._join(uow, related, case, said)
         else:
-            self._issue_new(step, case)
+            self._issue_new(uow, case, said)
 
     def _has_parent(self, uow: UnitOfWork, case: Case) -> bool:
         parent = case.incident.parent_id
@@ -230,39 +254,39 @@ class Responder:
                     return order
         return None
 
-    def _join(self, step: _Step, order: WorkOrder, case: Case) -> None:
+    def _join(self, uow: UnitOfWork, order: WorkOrder, case: Case, said: list[tuple[str, object]]) -> None:
         """One cause, one order: the incident becomes a child of the one that the order was made for."""
         child = replace(case.incident, parent_id=order.incident_id)
-        step.uow.incidents.save(child)
+        uow.incidents.save(child)
         joined = joined_order(order, replace(case, incident=child), at=self._clock.now())
-        parent = step.uow.analyses.latest(order.incident_id)
-        step.uow.orders.save(joined)
-        step.uow.outbox.add(outbound.work_order(joined, parent, "update", sender=self._sender, clock=self._clock))
-        step.uow.outbox.add(outbound.rca(case.analysis, child, joined, sender=self._sender, clock=self._clock))
-        announce_index(step.uow, sender=self._sender, clock=self._clock)
-        step.said.append(("order.revised", joined))
+        parent = uow.analyses.latest(order.incident_id)
+        uow.orders.save(joined)
+        uow.outbox.add(outbound.work_order(joined, parent, "update", sender=self._sender, clock=self._clock))
+        uow.outbox.add(outbound.rca(case.analysis, child, joined, sender=self._sender, clock=self._clock))
+        announce_index(uow, sender=self._sender, clock=self._clock)
+        said.append(("order.revised", joined))
 
-    def _reissue(self, step: _Step, standing: WorkOrder, case: Case) -> None:
+    def _reissue(self, uow: UnitOfWork, standing: WorkOrder, case: Case, said: list[tuple[str, object]]) -> None:
         if standing.state not in REVISABLE:
             return
         order = revised_order(standing, case, at=self._clock.now())
-        issue(step.uow, order, case, "update", sender=self._sender, clock=self._clock)
-        step.said.append(("order.revised", order))
+        issue(uow, order, case, "update", sender=self._sender, clock=self._clock)
+        said.append(("order.revised", order))
 
-    def _issue_new(self, step: _Step, case: Case) -> None:
+    def _issue_new(self, uow: UnitOfWork, case: Case, said: list[tuple[str, object]]) -> None:
         now = self._clock.now()
-        key = self._key(step.uow, case)
-        earlier = step.uow.orders.with_key(key, since=now - self._settings.recurrence_within)
+        key = self._key(uow, case)
+        earlier = uow.orders.with_key(key, since=now - self._settings.recurrence_within)
         order = new_order(
             case,
             order_id=self._clock.new_id(),
-            number=step.uow.orders.next_number(),
+            number=uow.orders.next_number(),
             at=now,
             recurrence_of=earlier.order_id if earlier else None,
             key=key,
         )
-        issue(step.uow, order, case, "create", sender=self._sender, clock=self._clock)
-        step.said.append(("order.issued", order))
+        issue(uow, order, case, "create", sender=self._sender, clock=self._clock)
+        said.append(("order.issued", order))
         log.info("work order issued", order=order.number, priority=order.priority, key=key)
 
     def _key(self, uow: UnitOfWork, case: Case) -> str:

@@ -1,6 +1,7 @@
 """From inspections in the store to a work order in the outbox."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from edge_agent.domain.incident import IncidentState
 from edge_agent.domain.inspection import Disposition, Evaluation, Quality
 from edge_agent.domain.reason import Reason
 from edge_agent.domain.work_order import OrderState
+from edge_agent.ports import Store, UnitOfWork
 from edge_agent.responding.order import add_narrative
 from edge_agent.responding.responder import CURSOR
 from edge_agent.simulation.runs import CLASSES, Disturbance, record
@@ -261,3 +263,41 @@ def test_what_fires_on_normal_runs_is_counted(tmp_path: Path) -> None:
     with line.store.reader() as uow:
         counted = uow.facts.get("background")
     assert counted["tel:etch_temp_c-"][1] >= 1
+
+
+class Interrupted:
+    """A store in which something happens between the responder's reading and its writing."""
+
+    def __init__(self, store: Store, action: Callable[[], None]) -> None:
+        self._store, self._action = store, action
+
+    def reader(self) -> UnitOfWork:
+        return self._store.reader()
+
+    def unit(self, *, durable: bool = True) -> UnitOfWork:
+        self._action()
+        return self._store.unit(durable=durable)
+
+
+def test_an_incident_that_is_closed_meanwhile_stays_closed(line: DiagnosedLine) -> None:
+    run = record(1, parts=260, rate=0.005, start=START, disturbances=[COLD])
+    line.write(run, slice(0, 150))
+    line.respond()
+    line.write(replace(run, samples=(), events=()), slice(150, 260))
+    (order,) = line.orders()
+
+    def close() -> None:
+        with line.store.unit() as uow:
+            incident = uow.incidents.get(order.incident_id)
+            assert incident is not None
+            uow.incidents.save(replace(incident, state=IncidentState.CLOSED))
+            uow.commit()
+
+    responder = line.responder()
+    responder._store = Interrupted(line.store, close)  # type: ignore[assignment]
+    while responder.step():
+        pass
+    with line.store.reader() as uow:
+        incident = uow.incidents.get(order.incident_id)
+    assert incident is not None
+    assert incident.state is IncidentState.CLOSED
