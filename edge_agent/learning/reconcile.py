@@ -31,7 +31,7 @@ TARGETS = {
 """What a response makes of an order; ``received`` only says that it arrived."""
 
 CHECKED, LIKELY, LAZY, NO_FAULT = 0.7, 0.5, 0.3, 0.3
-"""How far a label is trusted before the recovery test (docs/diagnosis.md, 4.9)."""
+"""How far a label is trusted before the recovery test (docs/diagnosis.md)."""
 MIN_MINUTES = 2.0
 
 

@@ -13,7 +13,7 @@ LOTO_MINUTES = 3.0
 def check_order(hypotheses: Sequence[Hypothesis], catalogue: Catalogue, limit: int = 4) -> tuple[Check, ...]:
     """Checks of the suspects, most information per minute first.
 
-    Expected fall of the posterior's entropy over minutes (sequential diagnosis; docs/diagnosis.md, 4.4). A check that
+    Expected fall of the posterior's entropy over minutes (sequential diagnosis; docs/diagnosis.md). A check that
     several causes share is one check. Greedy: each is judged on its own.
     """
     beliefs = {one.cause_id: one.p for one in hypotheses}

@@ -18,7 +18,7 @@ NONE_CAP = 10.0
 
 
 def grade(p: float) -> str:
-    """One of four words (four graded stages were read best; see docs/diagnosis.md, 6.2)."""
+    """One of four words (four graded stages were read best; see docs/diagnosis.md)."""
     return next(word for least, word in GRADES if p >= least)
 
 
