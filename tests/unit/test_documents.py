@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,15 +16,19 @@ from edge_agent.adapters.images.folder import FolderImages
 from edge_agent.adapters.store.database import Database, sqlite_url
 from edge_agent.config.plant import RetentionSection
 from edge_agent.contract.envelope import Sender
+from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.domain.inspection import Evaluation
+from edge_agent.domain.verdict import ActualCause, JobResponse, ResponseEvent
 from edge_agent.domain.work_order import OrderState, WorkOrder
 from edge_agent.ports import PrintJob
+from edge_agent.responding.documents.course import course, course_chart
 from edge_agent.responding.documents.house import note_house, noted_house
 from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.printing import REQUESTS, DocumentMaker, request_shift_report
-from edge_agent.responding.documents.sheet import work_order_sheet
+from edge_agent.responding.documents.sheet import runs, work_order_sheet
 from edge_agent.responding.documents.shift import shift_report
+from edge_agent.responding.documents.unknowns import unknowns
 from tests.fakes.clock import FakeClock
 from tests.fakes.line_history import LineHistory, write_history
 
@@ -146,7 +151,10 @@ def test_sheet_has_every_block_a_technician_needs(line: Line) -> None:
     ):
         assert block in page, block
     assert page.count("<image") == 2 * 3 + 1, "three photos, their good parts, and the map"
-    assert all(part_id in page for part_id in order.containment.part_ids)
+    assert f"Hold <b>{len(order.containment.part_ids)} parts</b>" in page
+    listed = line.sheet().data["containment"]
+    shown = sum(count for text, count in runs(order.containment.part_ids) if text in listed["parts"])
+    assert shown + listed["more"] == len(order.containment.part_ids)
 
 
 def test_sheet_cites_only_evidence_that_exists_or_says_so(line: Line) -> None:
@@ -257,6 +265,118 @@ def test_the_house_is_read_back_as_it_was_noted(own_line: Line) -> None:
     assert [cause.name for cause in catalogue.causes] == [cause.name for cause in own_line.history.catalogue.causes]
 
 
+@pytest.mark.parametrize(
+    ("part_ids", "lines"),
+    [
+        ((), []),
+        (("P-1", "P-2"), ["P-1", "P-2"]),
+        (("P-08", "P-09", "P-10", "P-12"), ["P-08 to P-10", "P-12"]),
+        (("P-8", "P-9", "P-10"), ["P-8", "P-9", "P-10"]),
+        (("A1", "A2", "B3", "B4"), ["A1", "A2", "B3", "B4"]),
+        (("x", "x", "", "\n7", "\n8", "\n9"), ["x", "x", "", "\n7 to \n9"]),
+        (("P-3", "P-2", "P-1"), ["P-3", "P-2", "P-1"]),
+    ],
+)
+def test_serials_in_sequence_are_one_line(part_ids: tuple[str, ...], lines: list[str]) -> None:
+    assert [text for text, _ in runs(part_ids)] == lines
+    assert sum(count for _, count in runs(part_ids)) == len(part_ids)
+
+
+def _unknown(token: str | None, statement: str = "a sensor is missing.") -> Evidence:
+    return Evidence(
+        evidence_id="E1", tool="t@1", token=token, statement=statement, polarity=Polarity.UNKNOWN, strength=0, n=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [
+        ([], []),
+        (["tel:etch_temp_c+", "tel:etch_temp_c-"], ["no trustworthy or not enough readings yet: etch temp c"]),
+        ([f"tel:s{n}+" for n in range(19)], ["no trustworthy or not enough readings yet: 19 signals"]),
+        (["sp:repeat", "sp:edge"], ["too few defects to tell a pattern on the part"]),
+        (["strat:camera", "strat:shift"], ["the parts do not tell enough about: camera, shift"]),
+        ([None] * 5, ["a sensor is missing", "a sensor is missing", "3 more in the record"]),
+    ],
+)
+def test_what_is_not_known_is_told_in_groups(tokens: list[str | None], told: list[str]) -> None:
+    assert unknowns([_unknown(token) for token in tokens]) == told
+
+
+def test_only_what_is_unknown_is_told_as_unknown() -> None:
+    assert unknowns([replace(_unknown("sp:repeat"), polarity=Polarity.ABSENT)]) == []
+    assert len(unknowns([_unknown(None, "x" * 500)])[0]) <= 90
+
+
+@pytest.mark.parametrize("part_s", [0.2, 2.0, 60.0, 900.0])
+def test_the_rate_is_drawn_before_and_since_the_onset_at_any_pace(own_line: Line, part_s: float) -> None:
+    """70 good parts, then 40 of which every second is open: half a minute, or a day."""
+    history, pace = own_line.history, timedelta(seconds=part_s)
+    bad = next(seen for seen in history.inspections if any(defect.code == "open" for defect in seen.defects))
+    good = next(seen for seen in history.inspections if seen.evaluation is Evaluation.OK)
+    start, onset = NOW + timedelta(days=2), NOW + timedelta(days=2) + 70 * pace
+    with own_line.store.unit() as uow:
+        for number in range(110):
+            like = bad if number >= 70 and number % 2 else good
+            at = start + number * pace
+            uow.inspections.add(replace(like, inspection_id=own_line.clock.new_id(), ended_at=at))
+        incident = replace(history.incident, onset_from=onset, onset_to=onset + 2 * pace, updated_at=start + 109 * pace)
+        groups = course(uow, incident)
+    before, since = [g for g in groups if g.end < onset], [g for g in groups if g.start >= onset]
+    assert len(before) >= 3
+    assert len(since) >= 3
+    assert len(before) + len(since) == len(groups), "no window lies on both sides"
+    assert sum(group.defective for group in before) == 0
+    assert sum(group.defective for group in since) == 20
+
+
+def test_the_rate_of_an_incident_without_parts_is_an_empty_chart(own_line: Line) -> None:
+    later = NOW + timedelta(days=30)
+    incident = replace(own_line.history.incident, onset_from=later, onset_to=later, updated_at=later)
+    with own_line.store.reader() as uow:
+        groups = course(uow, incident)
+    assert groups == []
+    assert "No parts" in course_chart(groups, incident, LETTERHEAD)
+
+
+def closed(line: Line, **actual: Any) -> WorkOrder:
+    """The order after the plant has closed it, with its answer."""
+    order = replace(line.history.order, state=OrderState.CLOSED)
+    answer = JobResponse(
+        response_id="r-9",
+        source="mes",
+        order_id=order.order_id,
+        revision=order.revision,
+        event=ResponseEvent.CLOSED,
+        received_at=NOW,
+        actual=ActualCause(**actual),
+    )
+    with line.store.unit() as uow:
+        uow.answers.add_response(answer)
+        uow.orders.save(order)
+        uow.commit()
+    return order
+
+
+@pytest.mark.parametrize(
+    ("actual", "told"),
+    [
+        (
+            {"cause_id": "B05", "confirms": "yes", "minutes": 31, "parts": {"NOZ-8004": 1}, "by": "technician-1"},
+            ["Clogged or turned etch nozzle", "was the first suspect", "<b>yes</b>", "31", "1 × NOZ-8004"],
+        ),
+        ({"cause_id": "A07", "action_ids": ("energy-up", "odd")}, ["was the second suspect", "energy back.; odd"]),
+        ({"cause_id": None, "cause_text": "<b>mouse</b>"}, ["&lt;b&gt;mouse", "was not among the suspects"]),
+        ({"cause_id": "NEW"}, ["NEW", "was not among the suspects", "not told"]),
+    ],
+)
+def test_the_filed_sheet_says_what_it_was(own_line: Line, actual: dict[str, Any], told: list[str]) -> None:
+    page = html(own_line.sheet(closed(own_line, **actual)))
+    for text in (*told, "as the plant answered it"):
+        assert text in page, text
+    assert "What was it?" not in page
+
+
 # --- the worker -----------------------------------------------------------------------------------------------------
 
 
@@ -307,6 +427,25 @@ def test_a_change_of_state_alone_prints_nothing(own_line: Line) -> None:
         uow.orders.save(own_line.history.order.moved(OrderState.STARTED, at=own_line.clock.now()))
         uow.commit()
     assert drain(maker) == 0
+
+
+def test_a_closed_order_is_printed_once_more_to_be_filed(own_line: Line) -> None:
+    """Also when its newest revision had not been printed: it is on this sheet."""
+    maker = own_line.maker(PaperTray())
+    drain(maker)
+    with own_line.store.unit() as uow:
+        uow.orders.save(replace(own_line.history.order, revision=3))
+        uow.commit()
+    closed(own_line, cause_id="B05")  # an answer to revision 2 that came too late to change anything
+    with own_line.store.unit() as uow:
+        uow.orders.save(replace(own_line.history.order, revision=3, state=OrderState.CLOSED))
+        uow.commit()
+    assert drain(maker) == 1
+    assert drain(own_line.maker(PaperTray())) == 0, "a restart prints nothing twice"
+    with own_line.store.reader() as uow:
+        newest, _ = uow.documents.list(kind="work-order")
+    assert (newest.path, newest.revision) == ("work-order/WO-0007-r3-closed.pdf", 3)
+    assert newest.title.startswith("WO-0007 (closed): ")
 
 
 def test_a_failing_printer_leaves_no_row_and_is_asked_again(own_line: Line) -> None:

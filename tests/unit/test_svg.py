@@ -170,3 +170,9 @@ def test_any_measurements_make_a_well_formed_histogram(values: list[float]) -> N
 
 def test_every_style_has_a_colour() -> None:
     assert all({"fill", "stroke"} & set(style) for style in STYLE.values())
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.55, 0.96, 1.0])
+def test_a_share_never_goes_beyond_the_whole(share: float) -> None:
+    drawn = control_chart([ChartPoint(label="10:00", value=share, upper=1.0, n=1)], title="Share", center=share)
+    assert all(float(text) <= 100 for text in re.findall(r">([0-9.e-]+) %<", drawn))

@@ -48,7 +48,7 @@ def control_chart(
         threshold: one limit for all points (CUSUM); p-chart limits stand in the points.
         threshold_label: its name.
         onset: from and to as positions in ``points`` (0 is the first), drawn as a band.
-        as_percent: values are shares.
+        as_percent: values are shares; the axis then ends at 100 %.
         unit: what the values are, for the axis.
         size_wh: width and height in CSS pixels.
     """
@@ -56,7 +56,7 @@ def control_chart(
     if not points:
         canvas.text(size_wh[0] / 2, size_wh[1] / 2, "No parts in this period yet", anchor="middle", size=11)
         return canvas.render()
-    plot = _Plot(points, size_wh, [center or 0.0, threshold or 0.0], percent if as_percent else plain)
+    plot = _Plot(points, size_wh, [center or 0.0, threshold or 0.0], as_percent=as_percent)
     if onset:
         plot.band(canvas, onset)
     plot.grid(canvas, unit)
@@ -93,12 +93,14 @@ class _Plot:
         points: Sequence[ChartPoint],
         size_wh: tuple[float, float],
         levels: list[float],
-        show: Callable[[float], str],
+        *,
+        as_percent: bool,
     ) -> None:
-        self._points, self._show = points, show
+        self._points = points
+        self._show: Callable[[float], str] = percent if as_percent else plain
         self._width, self._height = size_wh[0] - _LEFT - _RIGHT, size_wh[1] - _TOP - _BOTTOM
         highest = max([*levels, *(max(point.value, point.upper or 0.0) for point in points)])
-        self._ticks = ticks(highest * 1.05)
+        self._ticks = ticks(min(highest * 1.05, 1.0) if as_percent else highest * 1.05)
 
     def x(self, position: float) -> float:
         return _LEFT + self._width * (position + 0.5) / len(self._points)

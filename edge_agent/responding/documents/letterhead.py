@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
+
+_SHORT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +33,21 @@ class Letterhead:
         """``2026-11-20 10:42``, local."""
         return at.astimezone(self.timezone).strftime("%Y-%m-%d %H:%M")
 
-    def time(self, at: datetime) -> str:
-        """``10:42``, local."""
-        return at.astimezone(self.timezone).strftime("%H:%M")
+    def time(self, at: datetime, *, seconds: bool = False) -> str:
+        """``10:42``, or ``10:42:07`` where minutes do not tell enough; local."""
+        return at.astimezone(self.timezone).strftime("%H:%M:%S" if seconds else "%H:%M")
+
+    @staticmethod
+    def is_short(start: datetime, end: datetime) -> bool:
+        """Would minutes alone not tell the times of this span apart?"""
+        return end - start < _SHORT
+
+    def span(self, start: datetime, end: datetime) -> str:
+        """``2026-11-20 10:42 to 11:10``, with seconds where it is short and the second date where it differs; local."""
+        fine = self.is_short(start, end)
+        first, last = (at.astimezone(self.timezone) for at in (start, end))
+        other_day = f"{last:%Y-%m-%d} " if first.date() != last.date() else ""
+        return f"{first:%Y-%m-%d} {self.time(start, seconds=fine)} to {other_day}{self.time(end, seconds=fine)}"
 
     def zone(self, at: datetime) -> str:
         """``UTC+01:00``."""

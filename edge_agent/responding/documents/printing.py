@@ -1,4 +1,4 @@
-"""The worker that prints: a sheet for every order's newest revision, and the reports that were asked for.
+"""The worker that prints: a sheet for every order's newest revision, one to file, and the reports that were asked for.
 
 Nothing is queued in memory. What lacks a document is found in the store, so that a restart forgets nothing, and an
 order that was revised five times while the printer was away is printed once.
@@ -20,6 +20,7 @@ from edge_agent.domain.document import Document
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.work_order import OrderState, WorkOrder
 from edge_agent.ports import Clock, DocumentPrinter, ImageStore, PrintJob, Store, UnitOfWork
+from edge_agent.responding.documents.closing import is_filed
 from edge_agent.responding.documents.house import note_house
 from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.sheet import sheet_path, work_order_sheet
@@ -35,6 +36,8 @@ _DOCUMENTS_READ = 1_000
 _TRIES = 3
 _REST = timedelta(minutes=10)
 _UNPRINTED = frozenset({OrderState.DRAFT, OrderState.CANCELLED})
+_Sheet = tuple[UUID, int, bool]
+"""Order, revision, and whether it is the sheet that is filed."""
 
 
 def request_shift_report(uow: UnitOfWork, start: datetime, end: datetime) -> None:
@@ -89,8 +92,8 @@ class DocumentMaker:
         self._deadline_s = deadline_s
         self._idle = threading.Event()
         self._idle_s = idle_s
-        self._tries: dict[tuple[UUID, int], int] = {}
-        self._resting: dict[tuple[UUID, int], datetime] = {}
+        self._tries: dict[_Sheet, int] = {}
+        self._resting: dict[_Sheet, datetime] = {}
 
     def setup(self) -> None:
         """Make the folder and note whose it is. Raises Transient: it cannot be made."""
@@ -140,16 +143,19 @@ class DocumentMaker:
         return document
 
     def _unprinted(self, uow: UnitOfWork) -> WorkOrder | None:
-        """The oldest order whose newest revision has no sheet and that is not resting after failures."""
-        known = uow.documents.list(kind="work-order", limit=_DOCUMENTS_READ)
-        printed = {(document.subject_id, document.revision) for document in known}
+        """The order longest without a sheet of its newest revision (or of its end) that is not resting after failures.
+
+        A revision that came too late to be printed before the order was closed is on the sheet that is filed.
+        """
+        known = {document.path for document in uow.documents.list(kind="work-order", limit=_DOCUMENTS_READ)}
         now = self._clock.now()
         waiting = [
             order
             for order in uow.orders.list(limit=_ORDERS_READ)
             if order.state not in _UNPRINTED
-            and (order.order_id, order.revision) not in printed
-            and self._resting.get((order.order_id, order.revision), now) <= now
+            and sheet_path(order).as_posix() not in known
+            and self._resting.get(_key(order), now) <= now
+            and not _was_printed(uow, order)
         ]
         return min(waiting, key=lambda order: (self._tries.get(_key(order), 0), order.updated_at), default=None)
 
@@ -157,9 +163,7 @@ class DocumentMaker:
         try:
             with self._store.reader() as uow:
                 job = work_order_sheet(uow, self._images, order, self._catalogue, self._letterhead)
-            document = self._printed(
-                job, sheet_path(order), kind="work-order", title=f"{order.number}: {order.problem}", order=order
-            )
+            document = self._printed(job, sheet_path(order), kind="work-order", title=_title(order), order=order)
         except Transient:
             self._note_failure(order)
             raise
@@ -214,5 +218,16 @@ class DocumentMaker:
         )
 
 
-def _key(order: WorkOrder) -> tuple[UUID, int]:
-    return order.order_id, order.revision
+def _was_printed(uow: UnitOfWork, order: WorkOrder) -> bool:
+    """Asks for this order alone: on a box with thousands of documents the newest do not tell of an old order."""
+    documents = uow.documents.list(kind="work-order", subject_id=order.order_id, limit=_DOCUMENTS_READ)
+    return any(document.path == sheet_path(order).as_posix() for document in documents)
+
+
+def _title(order: WorkOrder) -> str:
+    end = f" ({order.state})" if is_filed(order) else ""
+    return f"{order.number}{end}: {order.problem}"
+
+
+def _key(order: WorkOrder) -> _Sheet:
+    return order.order_id, order.revision, is_filed(order)

@@ -3,21 +3,24 @@
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from edge_agent.domain.analysis import Analysis
 from edge_agent.domain.cause import Action, Catalogue, Check
-from edge_agent.domain.evidence import Evidence, Polarity
+from edge_agent.domain.evidence import Evidence
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import Inspection
-from edge_agent.domain.svg import ChartPoint, Mark, control_chart, defect_map
-from edge_agent.domain.tally import Subgroup, model_name, position_of, recipe_name, rejected_for, subgroups, upper_limit
+from edge_agent.domain.svg import Mark, defect_map
+from edge_agent.domain.tally import model_name, recipe_name, rejected_for
 from edge_agent.domain.verdict import ConfirmedCase
 from edge_agent.domain.work_order import Suspect, WorkOrder
 from edge_agent.ports import ImageStore, PrintJob, UnitOfWork
+from edge_agent.responding.documents.closing import close_out, is_filed
+from edge_agent.responding.documents.course import course, course_chart
 from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.pictures import (
     Address,
@@ -27,17 +30,17 @@ from edge_agent.responding.documents.pictures import (
     surest_first,
     to_golden,
 )
+from edge_agent.responding.documents.unknowns import unknowns
 
 PRIORITY_WORDS: Mapping[int, str] = {1: "now", 2: "this shift", 3: "planned", 4: "log only"}
 _PHOTOS = 3
 _INSPECTIONS_READ = 150
-_RATE_GROUPS = 24
-_RATE_SAMPLE = 80
-_LEAD_LEAST = timedelta(minutes=20)
-_PARTS_LISTED = 60
+_FACTS_FOR, _FACTS_AGAINST = 4, 3
+_RUNS_LISTED = 24
 _CAUSES_OFFERED = 8
 _CAUSES_RANKED = 3
 _CASES_SHOWN = 3
+_SERIAL = re.compile(r"(?P<stem>.*?)(?P<number>[0-9]{1,18})", re.DOTALL)
 
 
 def work_order_sheet(
@@ -86,13 +89,14 @@ def order_data(
         "order": _head(order, letterhead),
         "photos": pairs,
         "map_svg": map_svg,
-        "rate_svg": _rate_chart(uow, incident, letterhead) if incident else "",
+        "rate_svg": course_chart(course(uow, incident), incident, letterhead) if incident else "",
         "suspects": [_suspect(suspect, facts) for suspect in order.suspects[:3]],
-        "unchecked": [fact.statement for fact in facts.values() if fact.polarity is Polarity.UNKNOWN],
+        "unchecked": unknowns(facts.values()),
         "checks": [_check(check) for check in order.checks],
         "containment": _containment(order, letterhead),
         "cases": [_case(case, catalogue, letterhead) for case in _similar(uow, order, code)],
         "causes": _coded_causes(order, analysis, catalogue),
+        "closing": close_out(uow, order, catalogue, letterhead),
         "trace": _trace(order, analysis, seen, catalogue, letterhead),
         "files": sorted({*files, *([map_file] if map_file else [])}),
     }
@@ -134,7 +138,7 @@ def _head(order: WorkOrder, letterhead: Letterhead) -> dict[str, Any]:
         "station": order.station_id,
         "equipment": order.equipment,
         "problem": order.problem,
-        "text": order.text,
+        "text": order.text.removeprefix(f"{order.problem}.").lstrip(),
         "text_source": order.text_source,
         "note": order.note,
         "open_set": order.open_set,
@@ -149,6 +153,8 @@ def _suspect(suspect: Suspect, facts: Mapping[str, Evidence]) -> dict[str, Any]:
         "grade": suspect.grade,
         "speaks_for": _statements(suspect.speaks_for, facts),
         "speaks_against": _statements(suspect.speaks_against, facts),
+        "shown_for": _FACTS_FOR,
+        "shown_against": _FACTS_AGAINST,
         "actions": [_action(action) for action in suspect.actions],
     }
 
@@ -176,14 +182,42 @@ def _check(check: Check) -> dict[str, Any]:
 
 def _containment(order: WorkOrder, letterhead: Letterhead) -> dict[str, Any]:
     hold = order.containment
+    found = runs(hold.part_ids)
     return {
         "count": len(hold.part_ids),
-        "parts": list(hold.part_ids[:_PARTS_LISTED]),
-        "more": max(len(hold.part_ids) - _PARTS_LISTED, 0),
+        "parts": [text for text, _ in found[:_RUNS_LISTED]],
+        "more": sum(count for _, count in found[_RUNS_LISTED:]),
         "lots": list(hold.lot_ids),
         "since": letterhead.date_time(hold.since),
         "until": letterhead.date_time(hold.until) if hold.until else "",
     }
+
+
+def runs(part_ids: Sequence[str]) -> list[tuple[str, int]]:
+    """Serials, with three or more in sequence as one line: ``P-007 to P-031``, and how many parts each line stands for.
+
+    Only ids of one form that count up by one are joined; everything else stands as it is.
+    """
+    groups: list[list[str]] = []
+    for part_id in part_ids:
+        if groups and _follows(groups[-1][-1], part_id):
+            groups[-1].append(part_id)
+        else:
+            groups.append([part_id])
+    return [
+        line
+        for group in groups
+        for line in (
+            [(f"{group[0]} to {group[-1]}", len(group))] if len(group) > 2 else [(part_id, 1) for part_id in group]
+        )
+    ]
+
+
+def _follows(earlier: str, later: str) -> bool:
+    first, second = _SERIAL.fullmatch(earlier), _SERIAL.fullmatch(later)
+    if first is None or second is None or first["stem"] != second["stem"]:
+        return False
+    return len(first["number"]) == len(second["number"]) and int(second["number"]) == int(first["number"]) + 1
 
 
 def _similar(uow: UnitOfWork, order: WorkOrder, code: str) -> list[ConfirmedCase]:
@@ -248,44 +282,6 @@ def _map(
     return drawn, str(golden.path.resolve()) if golden else None
 
 
-def _course(uow: UnitOfWork, incident: Incident) -> list[Subgroup]:
-    """The rate before and since the onset: one subgroup a window, of the window's first parts.
-
-    A sample of bounded size in each window (the rational subgroup of SPC) keeps a page quick on a fast line.
-    """
-    end = incident.updated_at + timedelta(microseconds=1)
-    start = incident.onset_from - max(incident.updated_at - incident.onset_from, _LEAD_LEAST)
-    step = (end - start) / _RATE_GROUPS
-    groups: list[Subgroup] = []
-    for window in range(_RATE_GROUPS):
-        begin = start + step * window
-        parts = uow.inspections.between(begin, begin + step, station_id=incident.station_id, limit=_RATE_SAMPLE)
-        groups.extend(subgroups(parts, 1, code=incident.code))
-    return groups
-
-
-def _rate_chart(uow: UnitOfWork, incident: Incident, letterhead: Letterhead) -> str:
-    groups = _course(uow, incident)
-    points = [
-        ChartPoint(
-            label=letterhead.time(group.end),
-            value=group.share,
-            upper=upper_limit(incident.baseline_rate, group.n),
-            n=group.n,
-        )
-        for group in groups
-    ]
-    onset = (position_of(incident.onset_from, groups), position_of(incident.onset_to, groups)) if groups else None
-    return control_chart(
-        points,
-        title=f"Share of parts with {letterhead.label(incident.code)}",
-        center=incident.baseline_rate,
-        onset=onset,
-        unit=f"parts with {letterhead.label(incident.code)}",
-        size_wh=(480, 168),
-    )
-
-
 def _trace(
     order: WorkOrder,
     analysis: Analysis | None,
@@ -303,11 +299,18 @@ def _trace(
     }
     if analysis:
         rows["Engine"] = ", ".join(f"{name} {version}" for name, version in sorted(analysis.engine.items()))
-        rows["Evidence"] = ", ".join(fact.evidence_id for fact in analysis.evidence)
+        rows["Evidence"] = _cited(order, analysis)
         rows |= _window(analysis, letterhead)
     written = "a template" if order.text_source == "template" else f"a language model ({order.text_source})"
     rows["Text written by"] = written
     return [{"name": name, "value": value} for name, value in rows.items() if value]
+
+
+def _cited(order: WorkOrder, analysis: Analysis) -> str:
+    """What the suspects cite; the rest is in the record."""
+    cited = {one for suspect in order.suspects for one in (*suspect.speaks_for, *suspect.speaks_against)}
+    named = [fact.evidence_id for fact in analysis.evidence if fact.evidence_id in cited]
+    return f"{', '.join(named) or 'none'} cited, of {len(analysis.evidence)} looked at (all in the attached record)"
 
 
 def _window(analysis: Analysis, letterhead: Letterhead) -> dict[str, str]:
@@ -315,9 +318,10 @@ def _window(analysis: Analysis, letterhead: Letterhead) -> dict[str, str]:
     ends = [fact.window_to for fact in analysis.evidence if fact.window_to]
     if not starts or not ends:
         return {}
-    return {"Data window": f"{letterhead.date_time(min(starts))} to {letterhead.date_time(max(ends))}"}
+    return {"Data window": letterhead.span(min(starts), max(ends))}
 
 
 def sheet_path(order: WorkOrder) -> Path:
-    """Where the sheet lies below the document folder."""
-    return Path("work-order") / f"{order.number}-r{order.revision}.pdf"
+    """Where the sheet lies below the document folder: one for each revision, and the one that is filed in the end."""
+    end = f"-{order.state.value}" if is_filed(order) else ""
+    return Path("work-order") / f"{order.number}-r{order.revision}{end}.pdf"
