@@ -8,6 +8,7 @@ import pytest
 
 from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.ports import WorkerSpec
+from edge_agent.runtime import supervisor as supervisor_module
 from edge_agent.runtime.supervisor import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, RESTARTS_ALLOWED, Supervisor
 
 
@@ -164,3 +165,20 @@ def test_a_long_step_is_cut_short_at_stop() -> None:
     )
     assert run_until(Supervisor([worker]), begun) == EXIT_OK
     assert cut.is_set()
+
+
+def test_a_worker_that_hangs_at_stop_leaves_the_last_one_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor_module, "STOP_BUDGET_S", 5.0)
+    monkeypatch.setattr(supervisor_module, "LAST_WORDS_S", 4.9)
+    life: list[str] = []
+    done, never = threading.Event(), threading.Event()
+
+    def hang() -> bool:
+        done.set()
+        return never.wait(20)
+
+    specs = [spec("write", life, hang), spec("link", life, idle, order=90)]
+    assert run_until(Supervisor(specs), done) == EXIT_OK
+    assert "link teardown" in life
+    assert "write teardown" not in life
+    never.set()
