@@ -17,11 +17,14 @@ from typing import Annotated
 
 import typer
 
-from edge_agent.bootstrap import parts
 from edge_agent.adapters.clock import SystemClock
+from edge_agent.bootstrap import parts
 from edge_agent.config import Configuration, load
 from edge_agent.domain.faults import ConfigError, Transient
+from edge_agent.observability import logs
 
+_SERVICE_CONFIGURATION = Path("/etc/edge-agent")
+_SERVICE_STATE = Path("/var/lib/edge-agent")
 _BROKER_TIMEOUT_S = 5.0
 _LITTLE_BYTES = 2 * 1024**3
 _SLOW_FSYNC_MS = 50.0
@@ -64,13 +67,14 @@ def command(
     """Check this box.
 
     Looks at the Python packages, the inference providers, models, fonts and libraries, the disk and the clock; with
-    --config also at the broker, the cameras, the store and the language model that it names. Every finding says what
-    to do.
+    --config also at the broker, the cameras, the state folder and the language model that it names. Every finding
+    says what to do. Cameras are opened: an agent that runs may have them.
 
-    Example: edge-agent doctor --config /etc/edge-agent
+    Example: sudo edge-agent doctor --config /etc/edge-agent
 
     Exit codes: 0 all well or warnings only, 1 something fails.
     """
+    logs.configure(level="critical")  # what fails is a finding, not a log line
     worst = Level.OK
     for finding in examine(config):
         worst = max(worst, finding.level, key=list(Level).index)
@@ -101,6 +105,7 @@ def examine(config: Path | None) -> Iterator[Finding]:
 
 
 def _configured(configuration: Configuration) -> Iterator[Finding]:
+    _as_the_service(configuration)
     try:
         folders = parts.Folders.of(configuration.plant)
         yield _disk(folders.state)
@@ -183,8 +188,11 @@ def _clock() -> Finding:
 
 
 def _disk(folder: Path) -> Finding:
-    usage = shutil.disk_usage(folder)
-    fsync_ms = _fsync_ms(folder)
+    try:
+        usage = shutil.disk_usage(folder)
+        fsync_ms = _fsync_ms(folder)
+    except OSError as error:
+        return fail("disk", f"{folder}: {error.strerror}", "use a folder that the agent's user may write to")
     detail = f"{folder}: {usage.free / 1024**3:.1f} GiB free, fsync {fsync_ms:.1f} ms"
     if usage.free < _LITTLE_BYTES:
         return fail("disk", detail, "free some space, or lower retention.images_gib")
@@ -246,6 +254,13 @@ def _models(configuration: Configuration | None) -> Iterator[Finding]:
             yield ok(f"model {name}", detail)
 
 
+def _as_the_service(configuration: Configuration) -> None:
+    """Outside the service nobody has set its folders: look where it would."""
+    os.environ.setdefault("CREDENTIALS_DIRECTORY", str(configuration.folder / "credentials"))
+    if configuration.folder == _SERVICE_CONFIGURATION and _SERVICE_STATE.is_dir():
+        os.environ.setdefault("STATE_DIRECTORY", str(_SERVICE_STATE))
+
+
 def _broker(configuration: Configuration) -> Finding:
     mqtt = configuration.plant.mqtt
     subject = f"broker {mqtt.host}:{mqtt.port}"
@@ -277,10 +292,10 @@ def _mqtt_login(configuration: Configuration, password: str | None) -> str:
     client.on_connect = lambda *given: answers.append(str(given[3]) if given[3].is_failure else "")
     if plant.mqtt.username:
         client.username_pw_set(plant.mqtt.username, password)
-    if plant.mqtt.tls:
-        tls = plant.mqtt.tls
-        client.tls_set(str(tls.ca_file), str(tls.cert_file or "") or None, str(tls.key_file or "") or None)
     try:
+        if plant.mqtt.tls:
+            tls = plant.mqtt.tls
+            client.tls_set(str(tls.ca_file), str(tls.cert_file or "") or None, str(tls.key_file or "") or None)
         client.connect(plant.mqtt.host, plant.mqtt.port, keepalive=10)
         deadline = time.monotonic() + _BROKER_TIMEOUT_S
         while not answers and time.monotonic() < deadline:
