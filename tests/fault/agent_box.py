@@ -1,5 +1,6 @@
 """The whole plant in processes, to be killed: mosquitto, the agent, the line, the MES; and what they wrote down."""
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -13,17 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
+import pytest
 import yaml
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge_agent.adapters.analysts.local import BACKENDS
 from edge_agent.adapters.clock import SystemClock
 from edge_agent.adapters.store.database import FILE_NAME, Database, sqlite_url
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.message import OutboxRow
-from edge_agent.domain.work_order import WorkOrder
+from edge_agent.domain.work_order import OrderState, WorkOrder
 from edge_agent.simulation.broker import Broker
 from edge_agent.simulation.demo import configuration
 from edge_agent.simulation.demo.configuration import BrokerAddress, Places
+from tests.fakes.made import an_order
+from tests.fakes.seeded_analyses import seeded, shipped_catalogue
 
 PATIENCE_S = 60.0
 """For anything that a loaded machine has to do; never waited for in full when all is well."""
@@ -41,6 +46,43 @@ def until(true: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) 
     while not true():
         assert time.monotonic() < deadline, f"did not happen within {timeout_s:.0f} s: {what}"
         time.sleep(0.03)
+
+
+MODEL = Path(__file__).parents[2] / ".cache" / "models" / "smollm2-135m-instruct-q4.gguf"
+MODEL_OPTIONS = {"kind": "local", "model": str(MODEL), "threads": 1}
+
+
+def need_a_model() -> None:
+    """Skip without the language model and a library that runs it."""
+    if not MODEL.exists():
+        pytest.skip(f"no model at {MODEL} (scripts/fetch_llm)")
+    installed = {one.metadata["Name"] for one in importlib.metadata.distributions()}
+    if not installed & {backend.distribution for backend in BACKENDS.values()}:
+        pytest.skip("neither llama-cpp-python nor xllamacpp is installed")
+
+
+def write_incidents(box: "Box", count: int) -> list[WorkOrder]:
+    """Put incidents, analyses and issued orders without a note into the agent's store, before it starts."""
+    clock, catalogue = SystemClock(), shipped_catalogue()
+    box.store.migrate()
+    orders = []
+    with box.store.unit() as unit:
+        for seed in range(count):
+            analysis, incident = seeded(catalogue, seed, clock)
+            order = an_order(
+                clock,
+                number=unit.orders.next_number(),
+                incident_id=incident.incident_id,
+                analysis_id=analysis.analysis_id,
+                state=OrderState.ISSUED,
+                key=f"L1|etch|{seed}",
+            )
+            unit.incidents.save(incident)
+            unit.analyses.save(analysis)
+            unit.orders.save(order)
+            orders.append(order)
+        unit.commit()
+    return orders
 
 
 class Process:
@@ -96,6 +138,11 @@ class Process:
     def events(self, sentence: str) -> list[dict[str, Any]]:
         """The log's entries with this sentence."""
         return [entry for entry in self.log() if entry.get("event") == sentence]
+
+    def child_pids(self, name: str) -> list[int]:
+        """Its child processes of this name that live."""
+        started = [entry["pid"] for entry in self.events("child started") if entry["child"] == name]
+        return [pid for pid in started if pid in self.children()]
 
     def children(self) -> list[int]:
         """Its child processes that live."""

@@ -1,5 +1,6 @@
 """kill -9 and SIGTERM at any moment: every part has one answer, every message arrives, nothing is acted upon twice."""
 
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +10,16 @@ from random import Random
 import pytest
 
 from edge_agent.domain.message import OutboxState
-from tests.fault.agent_box import Box, missing, until
+from tests.fault.agent_box import (
+    MODEL_OPTIONS,
+    PATIENCE_S,
+    Box,
+    Plc,
+    missing,
+    need_a_model,
+    until,
+    write_incidents,
+)
 
 pytestmark = [
     pytest.mark.fault,
@@ -107,3 +117,67 @@ def check_orders(box: Box) -> None:
             assert (box.places.state / "documents" / document.path).read_bytes().startswith(b"%PDF")
             closed = [each for each in unit.answers.responses(order.order_id) if each.event == "closed"]
             assert len(closed) == 1
+
+
+# --- SIGTERM --------------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_under_load_answers_what_it_took_and_leaves_the_rest_with_the_broker(box: Box) -> None:
+    box.broker.start()
+    box.configure()
+    box.start_agent()
+    box.start_line(40, "--rate", "20")
+    until(lambda: box.recorded >= 12, "parts are inspected")
+    code, took_s = box.agent.terminate()
+    assert (code, box.retained_state()["online"], box.unanswered) == (0, False, 0)
+    assert took_s < 15
+    box.start_agent()
+    assert box.line.popen is not None
+    assert box.line.popen.wait(60) == 0, box.line.said
+    until(lambda: box.recorded >= 40 and not box.unanswered, "every part is answered")
+    assert Counter(box.part_ids) == Counter(f"R-{number:05d}" for number in range(1, 41))
+
+
+@pytest.fixture
+def hanging_server() -> Iterator[socket.socket]:
+    """A language model server that accepts and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def test_a_stop_while_a_language_model_server_hangs_still_says_offline(box: Box, hanging_server: socket.socket) -> None:
+    url = f"http://127.0.0.1:{hanging_server.getsockname()[1]}/v1"
+    box.broker.start()
+    box.configure(plant=lambda plant: plant.update(analyst={"kind": "server", "url": url, "model": "m"}))
+    write_incidents(box, 1)
+    box.start_agent()
+    hanging_server.settimeout(PATIENCE_S)
+    with hanging_server.accept()[0]:
+        check_stop(box)
+
+
+def test_a_stop_while_a_language_model_writes_cuts_it_short(box: Box) -> None:
+    need_a_model()
+    box.broker.start()
+    box.configure(plant=lambda plant: plant.update(analyst=MODEL_OPTIONS))
+    write_incidents(box, 3)
+    box.start_agent()
+    until(lambda: box.agent.child_pids("language-model"), "the model writes")
+    pids = box.agent.children()
+    check_stop(box)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "its child processes are gone", 5)
+
+
+def check_stop(box: Box) -> None:
+    """SIGTERM with a part under way: answered, offline, in time."""
+    until(lambda: box.agent.events("connected to the broker"), "the agent is connected")
+    with Plc(box) as plc:
+        for number in range(5):
+            plc.trigger(f"P-{number}")
+        until(lambda: box.recorded + box.unanswered >= 5, "the agent has taken the triggers")
+        code, took_s = box.agent.terminate()
+        until(lambda: len(plc.answers) >= 5, "the parts are answered")
+    assert code == 0, box.agent.said[-3000:]
+    assert took_s < 15
+    assert (box.retained_state()["online"], box.unanswered) == (False, 0)
+    assert Counter(box.part_ids) == Counter(f"P-{number}" for number in range(5))
