@@ -9,7 +9,7 @@ here earns nothing; what a cause excludes never speaks for it), e whether it was
 kappa lowers confounded tokens, each term is capped, and a token that could not be looked for adds nothing. A cause
 with several signatures is their mixture, each as likely as the other: the best one counts, less what it costs to have
 had several chances. The learned part is added to the logits: ``log prior + gain * L + W (e - b) + bias``. Design and
-measurements: docs/diagnosis.md
+measurements: docs/diagnosis.md.
 """
 
 from collections.abc import Iterable, Mapping

@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 TRIALS, WEIGHTS, HISTORY, STALE = "recovery:trials", "weights", "weights:history", "weights:stale"
 RESPONSE = "/response"
 BATCH = 100
-TRIAL_EVERY = timedelta(seconds=2)
+TRIAL_EVERY = timedelta(seconds=5)
 TRIAL_PARTS = recovery.GIVE_UP_PARTS
 KEPT_VERSIONS = 20
 

@@ -17,7 +17,7 @@ from edge_agent.domain.verdict import ConfirmedCase
 SIGNIFICANT = 0.02
 RECOVERED_BELOW, UNCHANGED_ABOVE = 0.5, 0.3
 """Recovered: significantly below half the old rate. Failed: significantly above three tenths of it."""
-GIVE_UP_PARTS = 2000
+GIVE_UP_PARTS = 1000
 PASSED_WEIGHTS = {0.7: 1.0, 0.5: 0.7, 0.3: 0.5}
 FAILED_FACTOR = 0.3
 

@@ -3,7 +3,7 @@
 logit_c = log prior + g * L_c + sum_j W_cj (e_j - b_j) + bias_c, with W ~ N(0, 1/lambda), bias ~ N(0, 1) and
 g ~ N(0.8, 0.3^2): with no cases it is the catalogue, with many it is what happened here. A fit is used only if its
 leave-one-out predictions are not worse than the catalogue's on all cases, nor than the present weights' on the cases
-that those have not seen. Design and measurements: docs/diagnosis.md
+that those have not seen. Design and measurements: docs/diagnosis.md.
 """
 
 from collections.abc import Mapping, Sequence

@@ -37,7 +37,7 @@ class Settings:
     close_after_good_factor: float = 3.0
     storm_keys: int = 3
     storm_window: timedelta = timedelta(minutes=15)
-    revise_after: timedelta = timedelta(seconds=10)
+    revise_after: timedelta = timedelta(seconds=5)
     history_parts: int = 300
     recurrence_within: timedelta = timedelta(hours=24)
     measure_background: bool = True
