@@ -1,6 +1,6 @@
 """What each page shows: read from the store, counted, charts drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from edge_agent.domain.svg import (
     sparkline,
 )
 from edge_agent.domain.tally import (
+    Subgroup,
     Tally,
     model_name,
     position_of,
@@ -46,6 +47,7 @@ STRIP = 60
 LISTED = 100
 SEARCHED = 1_000
 _GROUPS = 32
+_INCIDENTS_READ = 20
 
 MARKS: Mapping[str, str] = {
     Evaluation.OK: "✓",
@@ -60,7 +62,8 @@ WORDS: Mapping[str, str] = {
     Evaluation.NOT_INSPECTED: "not inspected",
 }
 METRICS: Mapping[str, str] = {
-    "focus_ratio": "Focus, against the golden image",
+    "focus_ratio": "Focus ratio (fine detail of the picture)",
+    "brightness_mean": "Mean brightness, grey level",
     "brightness_p95": "Bright end (95th percentile), grey level",
     "brightness_p5": "Dark end (5th percentile), grey level",
     "saturated_share": "Saturated share of the pixels",
@@ -88,7 +91,7 @@ def line_view(uow: UnitOfWork, house: House, now: datetime) -> dict[str, Any]:
     newest = uow.inspections.latest(RECENT)
     oldest_first = newest[::-1]
     counted = tally(oldest_first)
-    incidents = uow.incidents.open()
+    incidents = uow.incidents.recent(_INCIDENTS_READ)
     counts, oldest = uow.outbox.counts(), uow.outbox.oldest_pending()
     return {
         "strip": [part_row(seen, house) for seen in newest[:STRIP]],
@@ -102,7 +105,7 @@ def line_view(uow: UnitOfWork, house: House, now: datetime) -> dict[str, Any]:
         ),
         "rate_svg": _rate_chart(oldest_first, incidents, house.letterhead),
         "orders": [order_row(order, house) for order in uow.orders.list(open_only=True, limit=6)],
-        "incidents": len(incidents),
+        "incidents": len(uow.incidents.open()),
         "outbox": {
             "waiting": counts.get(OutboxState.PENDING, 0) + counts.get(OutboxState.SENT, 0),
             "quarantined": counts.get(OutboxState.QUARANTINED, 0),
@@ -131,25 +134,41 @@ def _figures(counted: Tally) -> dict[str, Any]:
 
 
 def _rate_chart(seen: list[Inspection], incidents: list[Incident], letterhead: Letterhead) -> str:
+    """A p-chart about the rate before the incident in view, or about the mean where there is none.
+
+    A mean over good and bad times together would make the limit so wide that nothing stands out.
+    """
     groups = subgroups(seen, _GROUPS)
-    judged = sum(group.n for group in groups)
-    mean = sum(group.defective for group in groups) / judged if judged else 0.0
+    began = [one for one in incidents if groups and groups[0].start < one.onset_to and one.onset_from < groups[-1].end]
+    first = min(began, key=lambda one: one.onset_from, default=None)
+    center = _normal(groups, first)
+    fine = bool(groups) and letterhead.is_short(groups[0].start, groups[-1].end)
     points = [
-        ChartPoint(label=letterhead.time(group.end), value=group.share, upper=upper_limit(mean, group.n), n=group.n)
+        ChartPoint(
+            label=letterhead.time(group.end, seconds=fine),
+            value=group.share,
+            upper=upper_limit(center, group.n),
+            n=group.n,
+        )
         for group in groups
     ]
-    onset = None
-    if groups and incidents and incidents[-1].onset_to > groups[0].start:
-        onset = (position_of(incidents[-1].onset_from, groups), position_of(incidents[-1].onset_to, groups))
     return control_chart(
         points,
         title="Share of rejected parts",
-        center=mean if points else None,
-        center_label="mean",
-        onset=onset,
+        center=center if points else None,
+        center_label="normal" if first else "mean",
+        onset=(position_of(first.onset_from, groups), position_of(first.onset_to, groups)) if first else None,
         unit="rejected of judged parts",
         size_wh=(460, 230),
     )
+
+
+def _normal(groups: Sequence[Subgroup], incident: Incident | None) -> float:
+    """The rejected share before the incident (at least its own class's normal rate), or of all groups."""
+    calm = [group for group in groups if group.end < incident.onset_from] if incident else groups
+    judged = sum(group.n for group in calm)
+    share = sum(group.defective for group in calm) / judged if judged else 0.0
+    return max(share, incident.baseline_rate) if incident else share
 
 
 def part_row(seen: Inspection, house: House) -> dict[str, Any]:
@@ -305,11 +324,13 @@ def order_view(uow: UnitOfWork, house: House, order_id: UUID) -> dict[str, Any] 
     facts = {fact.evidence_id: fact for fact in analysis.evidence} if analysis else {}
     for suspect in data["suspects"]:
         suspect["bars_svg"] = _bars(suspect["cause_id"], suspect["name"], analysis, facts)
+    cited = {one for suspect in order.suspects for one in (*suspect.speaks_for, *suspect.speaks_against)}
     del data["letterhead"]  # the page has one of its own
     return {
         **data,
         "row": order_row(order, house),
-        "evidence": [_evidence(fact) for fact in facts.values()],
+        "evidence": [_evidence(fact) for fact in facts.values() if fact.evidence_id in cited],
+        "other_evidence": [_evidence(fact) for fact in facts.values() if fact.evidence_id not in cited],
         "responses": [_response(response, house) for response in uow.answers.responses(order_id)],
         "history": [
             {"revision": old.revision, "state": str(old.state), "at": old.updated_at}

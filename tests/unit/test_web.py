@@ -174,7 +174,8 @@ def test_order_page_shows_for_and_against_and_the_answers(site: Site) -> None:
     page = site.get(f"/orders/{site.line.history.order.order_id}")
     for words in ("Clogged or turned etch nozzle", "likely", "Nothing measured speaks for it", "could also be", "E6"):
         assert words in page
-    assert page.count("<details") == 6
+    assert page.count("<details") == 6 + 1, "six facts, and a fold around those that no suspect cites"
+    assert all(f'id="E{number}"' in page for number in range(1, 7))
     assert "accepted</b> by mes" in page
     assert "not qualified" in page
     assert "no PDF yet" in page
@@ -359,3 +360,12 @@ def test_no_telemetry_whatever_the_environment_says(own_site: Site, monkeypatch:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     with TestClient(Site(own_site.line).app) as client:
         assert client.get("/healthz").status_code == 200
+
+
+def test_the_rate_is_judged_against_the_time_before_the_incident(site: Site) -> None:
+    """A mean over good and bad times together would hide the incident behind its own limit."""
+    page = site.get("/")
+    drawn = page[page.index("<h2>Rejected share") : page.index("<h2>Defects by class")]
+    assert ">normal<" in drawn
+    assert ">change began<" in drawn
+    assert drawn.count('class="c-dot-bad"') >= 3
