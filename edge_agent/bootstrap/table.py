@@ -141,6 +141,9 @@ def narrator(parts: Parts) -> Narrator:
         deadline_s=analyst.deadline_s,
         max_tokens=analyst.max_tokens,
         add_narrative=partial(add_narrative, sender=parts.sender, clock=parts.clock),
+        on_condition=lambda condition, detail: parts.health.report(
+            "language model", condition, detail, at=parts.clock.now()
+        ),
     )
 
 

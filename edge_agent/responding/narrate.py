@@ -18,6 +18,7 @@ from edge_agent.domain.cause import Catalogue
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.work_order import WorkOrder
+from edge_agent.observability.health import Condition
 from edge_agent.ports import Analyst, Clock, Store, UnitOfWork, WritingTask, Written
 from edge_agent.responding import prompt
 from edge_agent.responding.placeholders import Brief, brief
@@ -36,6 +37,7 @@ _BETWEEN_NOTES_NS = 60 * 10**9
 """Between two notes about one incident, whatever revisions come."""
 _REST_FIRST_S, _REST_MOST_S = 5.0, 300.0
 
+OnCondition = Callable[[Condition, str], object]
 AddNarrative = Callable[[UnitOfWork, Analysis, Narrative], object]
 
 
@@ -78,6 +80,7 @@ class Narrator:
         deadline_s: for each of the at most two calls of the analyst.
         max_age: older analyses are left with the template's text.
         add_narrative: puts an accepted narrative into analysis and order.
+        on_condition: is told how the model is doing, with a sentence for people.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Narrator:
         max_tokens: int = 160,
         max_age: timedelta = timedelta(minutes=30),
         add_narrative: AddNarrative = keep_narrative,
+        on_condition: OnCondition = lambda condition, detail: None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -100,11 +104,13 @@ class Narrator:
         self._max_tokens = max_tokens
         self._max_age = max_age
         self._add_narrative = add_narrative
+        self._on_condition = on_condition
         self._cache: dict[str, Written] = {}
         self._failed: dict[UUID, int] = {}
         self._settled: dict[UUID, int] = {}
         self._rest_until_ns = 0
         self._failures = 0
+        on_condition(Condition.OK, f"{analyst.name}: no note has been asked for since the start")
 
     def step(self) -> bool:
         """Write at most one note; whether anything was done. Never raises for trouble of the model's."""
@@ -118,7 +124,7 @@ class Narrator:
         except Transient as error:
             self._count_failure(subject, error)
             return True
-        self._returned()
+        self._returned(attempt)
         self._settle(subject, attempt)
         return True
 
@@ -221,6 +227,7 @@ class Narrator:
             log.warning(
                 "language model went away, orders go out on rules", analyst=self._analyst.name, error=str(error)
             )
+        self._on_condition(Condition.DEGRADED, f"orders go out on rules; {self._analyst.name}: {error}")
         rest_s = min(_REST_MOST_S, _REST_FIRST_S * 2.0**self._failures)
         self._rest_until_ns = self._clock.monotonic_ns() + int(rest_s * 1e9)
         self._failures = min(self._failures + 1, 32)
@@ -236,9 +243,14 @@ class Narrator:
                 _count(uow, UNAVAILABLE)
                 uow.commit()
 
-    def _returned(self) -> None:
+    def _returned(self, attempt: _Attempt) -> None:
         if self._failures:
             log.info("language model is back", analyst=self._analyst.name)
+        outcome = "accepted" if isinstance(attempt.outcome, Note) else "refused by the checks"
+        seconds = attempt.latency_ms / 1000
+        self._on_condition(
+            Condition.OK, f"{self._analyst.name}: the last note was {outcome}, written in {seconds:.1f} s"
+        )
         self._failures = 0
 
 

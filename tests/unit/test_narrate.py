@@ -15,6 +15,7 @@ from edge_agent.domain.cause import NONE
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.work_order import OrderState, Suspect
+from edge_agent.observability.health import Condition
 from edge_agent.responding.narrate import LLM, TALLY, Narrator, qualified_key
 from tests.fakes.analysts import SHA256, ScriptedAnalyst
 from tests.fakes.clock import FakeClock
@@ -32,7 +33,14 @@ class Desk:
         self.clock = FakeClock()
         self.store = Database(f"sqlite:///{folder / 'state.db'}", clock=self.clock)
         self.analyst = ScriptedAnalyst(answers)
-        self.narrator = Narrator(self.store, self.clock, self.analyst, a_catalogue())
+        self.conditions: list[tuple[Condition, str]] = []
+        self.narrator = Narrator(
+            self.store,
+            self.clock,
+            self.analyst,
+            a_catalogue(),
+            on_condition=lambda condition, detail: self.conditions.append((condition, detail)),
+        )
         self.incident = an_incident_of(self.clock)
         self.analysis = an_analysis_of(self.clock, self.incident)
         self.save(self.incident, self.analysis)
@@ -168,6 +176,18 @@ def test_a_model_that_returns_is_told_and_used(folder: Path) -> None:
         desk.narrator.step()
     assert [line["event"] for line in logs if "is back" in line["event"]]
     assert desk.latest.narratives[-1].text
+
+
+def test_the_board_is_told_how_the_model_is_doing(folder: Path) -> None:
+    desk = Desk(folder, [GONE, an_answer()])
+    assert desk.narrator.step()
+    desk.clock.advance(6)
+    assert desk.narrator.step()
+    (first, unasked), (gone, why), (back, how) = desk.conditions
+    assert (first, gone, back) == (Condition.OK, Condition.DEGRADED, Condition.OK)
+    assert "no note has been asked for" in unasked
+    assert str(GONE) in why
+    assert "accepted" in how
 
 
 def test_old_analyses_are_left_alone(folder: Path) -> None:
