@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.domain.analysis import Analysis
+from edge_agent.domain.audit import AuditCheck, AuditEntry
 from edge_agent.domain.defect import ModelRef, Sighting
 from edge_agent.domain.document import Document
 from edge_agent.domain.frame import Frame, Pixels
@@ -441,6 +442,28 @@ class Facts(Protocol):
     def set(self, key: str, value: Any) -> None: ...
 
 
+class Audit(Protocol):
+    """Who changed what, and when. Entries are only added, and chained by their hashes."""
+
+    def append(
+        self, *, actor: str, action: str, subject: str, before: str = "", after: str = "", detail: str = ""
+    ) -> AuditEntry:
+        """Write an entry down in this transaction. See `edge_agent.domain.audit.AuditEntry` for the words."""
+        ...
+
+    def verify(self) -> AuditCheck:
+        """Follow the whole chain: entries that were changed, taken out, or put in show."""
+        ...
+
+    def rows(self, *, after: int = 0, limit: int = 1_000) -> list[AuditEntry]:
+        """Entries with a larger seq, oldest first."""
+        ...
+
+    def latest(self, limit: int = 1, *, subject: str | None = None) -> list[AuditEntry]:
+        """Newest first; only those about ``subject`` where it is given."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """One transaction over all repositories. Leaving the block without `commit` rolls back."""
 
@@ -464,6 +487,8 @@ class UnitOfWork(Protocol):
     def documents(self) -> Documents: ...
     @property
     def facts(self) -> Facts: ...
+    @property
+    def audit(self) -> Audit: ...
 
     def __enter__(self) -> Self: ...
 

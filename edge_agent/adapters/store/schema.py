@@ -22,7 +22,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """All schema revisions this program knows, oldest first; the last one is the one it works with."""
 
 metadata = MetaData(
@@ -290,3 +290,20 @@ facts = Table(
     Column("value", Text, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
 )
+
+audit = Table(
+    "audit",
+    metadata,
+    _seq(),
+    Column("at_us", BigInteger, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("before", String, nullable=False),
+    Column("after", String, nullable=False),
+    Column("detail", String, nullable=False),
+    Column("previous_hash", String, nullable=False),
+    Column("hash", String, nullable=False),
+    Index(None, "subject", "seq"),
+)
+"""Rows are only added; the database refuses to change or delete one (see migration 0002)."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Self
 
 from edge_agent.adapters.store.analyses import SqlAnalyses
 from edge_agent.adapters.store.answers import SqlAnswers
+from edge_agent.adapters.store.audit import SqlAudit
 from edge_agent.adapters.store.documents import SqlDocuments, SqlFacts
 from edge_agent.adapters.store.inbox import SqlInbox
 from edge_agent.adapters.store.incidents import SqlIncidents
@@ -94,3 +95,7 @@ class SqlUnit:
     @property
     def facts(self) -> SqlFacts:
         return SqlFacts(self._session)
+
+    @property
+    def audit(self) -> SqlAudit:
+        return SqlAudit(self._session)
