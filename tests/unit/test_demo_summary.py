@@ -71,6 +71,15 @@ def test_an_order_is_judged_by_what_was_at_work(
     assert (judged.true_cause, judged.rank, judged.right) == (true_cause, rank, rank == 1)
 
 
+def test_a_suspect_that_came_with_a_later_revision_is_not_passed_off_as_the_first(tmp_path: Path) -> None:
+    found, clock = spells(truth(tmp_path, (10, "A15"))), FakeClock()
+    incident = an_incident(clock, onset_from=at(11), opened_at=at(15))
+    first = an_order(clock, created_at=at(15), suspects=suspects("A14", "A15"))
+    judged = judge(replace(first, revision=2, suspects=suspects("A15")), incident, found, first=first)
+    assert judged.right
+    assert not judged.right_at_opening
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[tuple[Database, FakeClock]]:
     clock = FakeClock()

@@ -24,7 +24,7 @@ CLOSING_S = 90.0
 """How long open work orders may take to be closed after the last part."""
 QUIET_S = 3.0
 """After the last loop has closed: for a document that is still being printed."""
-MES_MINUTES_PER_MINUTE = 120.0
+MES_MINUTES_PER_MINUTE = 80.0
 """Slow enough that a small language model on two cores has written before the technician is done."""
 
 

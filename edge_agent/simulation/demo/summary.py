@@ -42,6 +42,8 @@ class Judged:
     fault: str | None
     rank: int | None
     state: str
+    right_at_opening: bool = False
+    """Was it already in the order's first revision? Later ones rest on more parts."""
 
     @property
     def right(self) -> bool:
@@ -62,8 +64,15 @@ def spells(truth: Path) -> list[Spell]:
     ]
 
 
-def judge(order: WorkOrder, incident: Incident | None, found: Sequence[Spell]) -> Judged:
-    """Compare an order with what was at work between its incident's onset and its opening (the latest such spell)."""
+def judge(
+    order: WorkOrder, incident: Incident | None, found: Sequence[Spell], *, first: WorkOrder | None = None
+) -> Judged:
+    """Compare an order with what was at work between its incident's onset and its opening (the latest such spell).
+
+    Args:
+        order: its newest revision.
+        first: its first revision.
+    """
     since = incident.onset_from if incident else order.created_at
     fitting = [
         spell for spell in found if spell.since <= order.created_at and (spell.until is None or spell.until >= since)
@@ -74,12 +83,17 @@ def judge(order: WorkOrder, incident: Incident | None, found: Sequence[Spell]) -
     return Judged(
         number=order.number,
         code=incident.code if incident else "",
-        first_suspect=suspects[0] if suspects else None,
+        first_suspect=_named_first(order),
         true_cause=truth,
         fault=spell.fault if spell else None,
         rank=suspects.index(truth) + 1 if truth in suspects else None,
         state=order.state.value,
+        right_at_opening=truth is not None and _named_first(first or order) == truth,
     )
+
+
+def _named_first(order: WorkOrder) -> str | None:
+    return order.suspects[0].cause_id if order.suspects else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +156,7 @@ class Account:
             "first_suspect_right": self.right,
             "pdfs": [str(path) for path in self.documents],
             "first_suspect_judged": len(self.judged),
+            "first_suspect_right_at_opening": sum(one.right_at_opening for one in self.judged),
             "faults": [spell.fault for spell in self.faults],
             "judged": [
                 {
@@ -194,7 +209,10 @@ def gather(
         incidents=incidents,
         orders=orders,
         accepted=sum(any(version.state in _ACCEPTED for version in history) for history in histories),
-        judged=[judge(order, unit.incidents.get(order.incident_id), found) for order in orders],
+        judged=[
+            judge(order, unit.incidents.get(order.incident_id), found, first=history[0])
+            for order, history in zip(orders, histories, strict=True)
+        ],
         faults=found,
         documents=list(dict.fromkeys(documents / document.path for document in printed)),
         line=line,
@@ -225,7 +243,9 @@ def _verdict(account: Account) -> str:
     if not account.judged:
         faults = ", ".join(spell.fault for spell in account.faults)
         return f"no order was opened; hidden faults: {faults or 'none'}"
-    return f"was the true cause in {account.right} of {len(account.judged)} orders"
+    early = sum(one.right_at_opening for one in account.judged)
+    at_once = "" if early == account.right else f" (in {early} already when the order went out)"
+    return f"was the true cause in {account.right} of {len(account.judged)} orders{at_once}"
 
 
 def _judged_text(one: Judged) -> str:
