@@ -158,6 +158,7 @@ def document_maker(parts: Parts) -> DocumentMaker:
         sender=parts.sender,
         catalogue=parts.catalogue,
         letterhead=letterhead(parts),
+        shift_ends=parts.configuration.plant.reports.shift_ends,
         deadline_s=parts.configuration.plant.reports.deadline_s,
     )
 

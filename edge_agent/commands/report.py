@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,11 +17,11 @@ from edge_agent.config.plant import RetentionSection
 from edge_agent.domain.faults import ConfigError
 from edge_agent.observability import logs
 from edge_agent.ports import ImageStore, PrintJob, UnitOfWork
-from edge_agent.responding.documents.house import noted_house
+from edge_agent.responding.documents.house import noted_house, noted_shift_ends
+from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.sheet import sheet_path, work_order_sheet
-from edge_agent.responding.documents.shift import shift_path, shift_report
+from edge_agent.responding.documents.shift import last_shift, shift_path, shift_report
 
-_SHIFT = timedelta(hours=8)
 _ORDERS = 500
 
 
@@ -34,7 +34,7 @@ class Kind(StrEnum):
 
 def command(
     kind: Annotated[Kind, typer.Argument(help="What to print.")],
-    last: Annotated[bool, typer.Option("--last", help="The newest order, or the last eight hours of parts.")] = False,
+    last: Annotated[bool, typer.Option("--last", help="The newest order, or the last shift.")] = False,
     start: Annotated[
         str, typer.Option("--from", help="Begin, e.g. 2026-11-20T06:00 (plant time unless it says).")
     ] = "",
@@ -45,6 +45,9 @@ def command(
     deadline_s: Annotated[float, typer.Option(help="Seconds for one document.", min=1)] = 60,
 ) -> None:
     """Print a work-order sheet or a shift report as PDF; the paths go to standard output.
+
+    The last shift is the last one that ended and made parts. Where none has ended since the first part it is the one
+    in progress, so far. The period that was taken goes to standard error.
 
     Example: edge-agent report shift --from 2026-11-20T06:00 --to 2026-11-20T14:00 --out reports
 
@@ -87,8 +90,8 @@ def _jobs(uow: UnitOfWork, images: ImageStore, kind: Kind, start: str, end: str)
     letterhead, catalogue = noted_house(uow)
     period = (_instant(start, letterhead.timezone), _instant(end, letterhead.timezone)) if start else None
     if kind is Kind.SHIFT:
-        period = period or _last_shift(uow)
-        if period and sum(uow.inspections.count(*period).values()):
+        period = period or _last_shift(uow, letterhead)
+        if period and any(uow.inspections.count(*period).values()):
             yield shift_report(uow, images, *period, letterhead), Path(shift_path(*period).name)
         return
     orders = uow.orders.list(limit=_ORDERS)
@@ -97,20 +100,19 @@ def _jobs(uow: UnitOfWork, images: ImageStore, kind: Kind, start: str, end: str)
         yield work_order_sheet(uow, images, order, catalogue, letterhead), Path(sheet_path(order).name)
 
 
+def _last_shift(uow: UnitOfWork, letterhead: Letterhead) -> tuple[datetime, datetime] | None:
+    """What ``--last`` means here, told on standard error."""
+    found = last_shift(uow, SystemClock().now(), noted_shift_ends(uow), letterhead.timezone)
+    if found is None:
+        return None
+    start, end, why = found
+    typer.echo(f"period: {letterhead.span(start, end)} {letterhead.zone(end)} ({why})", err=True)
+    return start, end
+
+
 def _instant(text: str, zone: tzinfo) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no time; write it as 2026-11-20T06:00") from None
     return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
-
-
-def _last_shift(uow: UnitOfWork) -> tuple[datetime, datetime] | None:
-    """The eight hours that end just after the newest part, or from the oldest part where there are fewer."""
-    newest = uow.inspections.latest(1)
-    if not newest:
-        return None
-    end = newest[0].ended_at + timedelta(microseconds=1)
-    oldest = uow.inspections.after(0, 1)
-    begin = oldest[0][1].ended_at if oldest else end - _SHIFT
-    return max(end - _SHIFT, begin), end

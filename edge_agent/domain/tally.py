@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from edge_agent.domain.defect import Defect
+from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import Disposition, Evaluation, Inspection
 
 JUDGED = frozenset({Evaluation.OK, Evaluation.NOT_OK})
@@ -155,6 +156,23 @@ def rejected_for(inspection: Inspection) -> tuple[Defect, ...]:
         return ()
     least = min(_SURE, inspection.score)
     return tuple(defect for defect in inspection.defects if defect.score >= least)
+
+
+def normal_share(groups: Sequence[Subgroup], incident: Incident | None = None) -> float:
+    """The centre of a p-chart: the share before this incident (at least its class's normal rate), else of all groups.
+
+    A mean over good and bad times together makes a limit so wide that nothing stands out.
+    """
+    calm = [group for group in groups if group.end < incident.onset_from] if incident else groups
+    judged = sum(group.n for group in calm)
+    share = sum(group.defective for group in calm) / judged if judged else 0.0
+    return max(share, incident.baseline_rate) if incident else share
+
+
+def first_incident(incidents: Iterable[Incident], groups: Sequence[Subgroup]) -> Incident | None:
+    """The first of those whose onset lies among the subgroups."""
+    among = [one for one in incidents if groups and groups[0].start < one.onset_to and one.onset_from < groups[-1].end]
+    return min(among, key=lambda one: one.onset_from, default=None)
 
 
 def upper_limit(center: float, n: int) -> float:

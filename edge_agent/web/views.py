@@ -1,6 +1,6 @@
 """What each page shows: read from the store, counted, charts drawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,9 +24,10 @@ from edge_agent.domain.svg import (
     sparkline,
 )
 from edge_agent.domain.tally import (
-    Subgroup,
     Tally,
+    first_incident,
     model_name,
+    normal_share,
     position_of,
     recipe_name,
     rejected_for,
@@ -134,14 +135,10 @@ def _figures(counted: Tally) -> dict[str, Any]:
 
 
 def _rate_chart(seen: list[Inspection], incidents: list[Incident], letterhead: Letterhead) -> str:
-    """A p-chart about the rate before the incident in view, or about the mean where there is none.
-
-    A mean over good and bad times together would make the limit so wide that nothing stands out.
-    """
+    """A p-chart about the rate before the incident in view, or about the mean where there is none."""
     groups = subgroups(seen, _GROUPS)
-    began = [one for one in incidents if groups and groups[0].start < one.onset_to and one.onset_from < groups[-1].end]
-    first = min(began, key=lambda one: one.onset_from, default=None)
-    center = _normal(groups, first)
+    first = first_incident(incidents, groups)
+    center = normal_share(groups, first)
     fine = bool(groups) and letterhead.is_short(groups[0].start, groups[-1].end)
     points = [
         ChartPoint(
@@ -161,14 +158,6 @@ def _rate_chart(seen: list[Inspection], incidents: list[Incident], letterhead: L
         unit="rejected of judged parts",
         size_wh=(460, 230),
     )
-
-
-def _normal(groups: Sequence[Subgroup], incident: Incident | None) -> float:
-    """The rejected share before the incident (at least its own class's normal rate), or of all groups."""
-    calm = [group for group in groups if group.end < incident.onset_from] if incident else groups
-    judged = sum(group.n for group in calm)
-    share = sum(group.defective for group in calm) / judged if judged else 0.0
-    return max(share, incident.baseline_rate) if incident else share
 
 
 def part_row(seen: Inspection, house: House) -> dict[str, Any]:

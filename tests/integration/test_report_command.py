@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     line = Line(tmp_path_factory.mktemp("state"))
     with line.store.unit() as uow:
-        note_house(uow, LETTERHEAD, line.history.catalogue)
+        note_house(uow, LETTERHEAD, line.history.catalogue, shift_ends=["06:00", "14:00", "22:00"])
         uow.commit()
     yield line.state
     line.store.close()
@@ -54,8 +54,9 @@ def test_the_last_order(state: Path, tmp_path: Path) -> None:
 
 
 def test_the_last_shift_and_a_period(state: Path, tmp_path: Path) -> None:
-    code, out, _ = report("shift", "--last", "--state", str(state), "--out", str(tmp_path))
+    code, out, words = report("shift", "--last", "--state", str(state), "--out", str(tmp_path))
     assert code == 0
+    assert "period: 2026-11-20" in words
     assert "360" in _text(out.strip())
     period = ("--from", "2026-11-20T10:30+00:00", "--to", "2026-11-20T10:45+00:00")
     code, out, _ = report("shift", *period, "--state", str(state), "--out", str(tmp_path))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -27,7 +28,7 @@ from edge_agent.responding.documents.house import note_house, noted_house
 from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.printing import REQUESTS, DocumentMaker, request_shift_report
 from edge_agent.responding.documents.sheet import runs, work_order_sheet
-from edge_agent.responding.documents.shift import shift_report
+from edge_agent.responding.documents.shift import last_shift, shift_of, shift_report
 from edge_agent.responding.documents.unknowns import unknowns
 from tests.fakes.clock import FakeClock
 from tests.fakes.line_history import LineHistory, write_history
@@ -246,6 +247,60 @@ def test_shift_report_of_nothing(line: Line) -> None:
         page = html(shift_report(uow, line.images, NOW + timedelta(days=9), NOW + timedelta(days=10), LETTERHEAD))
     assert "Every part was judged" in page
     assert "No incident in this period" in page
+
+
+SHIFTS = ["06:00", "14:00", "22:00"]
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("at", "start", "end"),
+    [
+        ("2026-11-20T10:00+01:00", "2026-11-20T06:00+01:00", "2026-11-20T14:00+01:00"),
+        ("2026-11-20T06:00+01:00", "2026-11-20T06:00+01:00", "2026-11-20T14:00+01:00"),
+        ("2026-11-20T05:59+01:00", "2026-11-19T22:00+01:00", "2026-11-20T06:00+01:00"),
+        ("2026-10-25T01:00+02:00", "2026-10-24T22:00+02:00", "2026-10-25T06:00+01:00"),  # nine hours long
+    ],
+)
+def test_shift_of(at: str, start: str, end: str) -> None:
+    found = shift_of(datetime.fromisoformat(at), SHIFTS, BERLIN)
+    assert found == (datetime.fromisoformat(start), datetime.fromisoformat(end))
+
+
+def test_one_shift_a_day() -> None:
+    start, end = shift_of(NOW, ["12:00"], UTC)
+    assert (start, end) == (NOW.replace(hour=12, minute=0, second=0) - timedelta(days=1), start + timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("hours_later", "ends", "period"),
+    [
+        (0, SHIFTS, "in progress"),
+        (4, SHIFTS, "2026-11-20 07:00 to 15:00"),  # has just ended
+        (300, SHIFTS, "2026-11-20 07:00 to 15:00"),  # the line has been standing since
+        (0, [], "the last eight hours"),
+    ],
+)
+def test_what_the_last_shift_is(line: Line, hours_later: int, ends: list[str], period: str) -> None:
+    with line.store.reader() as uow:
+        found = last_shift(uow, NOW + timedelta(hours=hours_later), ends, UTC)
+        assert found is not None
+        start, end, why = found
+        assert sum(uow.inspections.count(start, end).values()) == 360
+    assert period in why + LETTERHEAD.span(start, end)
+
+
+def test_no_parts_no_shift(tmp_path: Path) -> None:
+    empty = Line(tmp_path, empty=True)
+    with empty.store.reader() as uow:
+        assert last_shift(uow, NOW, SHIFTS, UTC) is None
+    empty.store.close()
+
+
+def test_the_shift_report_tells_what_was_found(own_line: Line) -> None:
+    assert [row["found"] for row in own_line.shift().data["orders"]] == ["–"]
+    closed(own_line, cause_id="A07")
+    assert [row["found"] for row in own_line.shift().data["orders"]] == ["Exposure energy too low"]
 
 
 def test_a_broken_template_is_a_configuration_error(tmp_path: Path) -> None:

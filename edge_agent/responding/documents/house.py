@@ -1,5 +1,6 @@
 """Whose documents these are, noted in the store: a report can be printed from a state folder alone."""
 
+from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,8 +12,10 @@ from edge_agent.responding.documents.letterhead import Letterhead
 HOUSE = "documents.house"
 
 
-def note_house(uow: UnitOfWork, letterhead: Letterhead, catalogue: Catalogue) -> None:
-    """Note the letterhead and the names of the causes."""
+def note_house(
+    uow: UnitOfWork, letterhead: Letterhead, catalogue: Catalogue, *, shift_ends: Sequence[str] = ()
+) -> None:
+    """Note the letterhead, the names of the causes, and when shifts end (local ``HH:MM``)."""
     noted = {
         "plant": letterhead.plant,
         "agent": letterhead.agent,
@@ -22,6 +25,7 @@ def note_house(uow: UnitOfWork, letterhead: Letterhead, catalogue: Catalogue) ->
         "domain": catalogue.domain,
         "version": catalogue.version,
         "causes": [[cause.cause_id, cause.name] for cause in catalogue.causes],
+        "shift_ends": list(shift_ends),
     }
     if uow.facts.get(HOUSE) != noted:
         uow.facts.set(HOUSE, noted)
@@ -40,6 +44,12 @@ def noted_house(uow: UnitOfWork) -> tuple[Letterhead, Catalogue]:
     causes = tuple(_named(cause_id, name) for cause_id, name in noted.get("causes", []))
     catalogue = Catalogue(domain=noted.get("domain", ""), version=noted.get("version", ""), causes=causes, severity={})
     return letterhead, catalogue
+
+
+def noted_shift_ends(uow: UnitOfWork) -> list[str]:
+    """When shifts end, local ``HH:MM``; empty where nothing was noted."""
+    noted: dict[str, Any] = uow.facts.get(HOUSE) or {}
+    return list(noted.get("shift_ends", []))
 
 
 def _zone(name: str) -> tzinfo:

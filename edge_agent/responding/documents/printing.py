@@ -63,6 +63,7 @@ class DocumentMaker:
         sender: who announces documents to the plant.
         catalogue: names of causes.
         letterhead: who prints.
+        shift_ends: local times, ``HH:MM``; noted for reports that are asked for later.
         deadline_s: for one document.
         idle_s: how long a step without work waits.
     """
@@ -78,6 +79,7 @@ class DocumentMaker:
         sender: Sender,
         catalogue: Catalogue,
         letterhead: Letterhead,
+        shift_ends: Sequence[str] = (),
         deadline_s: float = 60,
         idle_s: float = 0.5,
     ) -> None:
@@ -89,6 +91,7 @@ class DocumentMaker:
         self._sender = sender
         self._catalogue = catalogue
         self._letterhead = letterhead
+        self._shift_ends = tuple(shift_ends)
         self._deadline_s = deadline_s
         self._idle = threading.Event()
         self._idle_s = idle_s
@@ -102,7 +105,7 @@ class DocumentMaker:
         except OSError as error:
             raise Transient(f"cannot make the document folder {self._folder}: {error}") from error
         with self._store.unit() as uow:
-            note_house(uow, self._letterhead, self._catalogue)
+            note_house(uow, self._letterhead, self._catalogue, shift_ends=self._shift_ends)
             uow.commit()
 
     def step(self) -> bool:

@@ -4,14 +4,24 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import Evaluation, Inspection
 from edge_agent.domain.svg import ChartPoint, Limit, control_chart, histogram, pareto
-from edge_agent.domain.tally import Subgroup, Tally, subgroups, tally, upper_limit
+from edge_agent.domain.tally import (
+    Subgroup,
+    Tally,
+    first_incident,
+    normal_share,
+    position_of,
+    subgroups,
+    tally,
+    upper_limit,
+)
+from edge_agent.domain.verdict import JobResponse
 from edge_agent.domain.work_order import WorkOrder
 from edge_agent.ports import ImageStore, PrintJob, UnitOfWork
 from edge_agent.responding.documents.letterhead import Letterhead
@@ -19,11 +29,13 @@ from edge_agent.responding.documents.pictures import photo_pairs
 from edge_agent.responding.documents.sheet import PRIORITY_WORDS, as_json
 
 _WINDOW = timedelta(minutes=15)
+_WINDOW_LEAST = timedelta(seconds=2)
 _GROUPS = 32
 _WORST_KEPT = 40
 _WORST_SHOWN = 3
 _HELD_LISTED = 40
 _READ = 500
+_SHIFT = timedelta(hours=8)
 
 
 def shift_report(
@@ -46,7 +58,7 @@ def shift_report(
     orders = [order for order in uow.orders.list(limit=_READ) if order.updated_at >= start and order.created_at < end]
     data: dict[str, Any] = {
         "letterhead": letterhead.shown(end),
-        "period": {"from": letterhead.date_time(start), "to": letterhead.date_time(end)},
+        "period": _period(start, end, letterhead),
         "figures": _figures(counted, start, end),
         "evaluations": dict(counted.evaluations),
         "dispositions": dict(counted.dispositions),
@@ -55,13 +67,13 @@ def shift_report(
             {letterhead.label(code): count for code, count in counted.defects.items()}, title="Defects by class",
             size_wh=(340, 190),
         ),
-        "rate_svg": _rate_chart(notes.groups(), letterhead),
+        "rate_svg": _rate_chart(notes.groups(), incidents, letterhead),
         "time_svg": _time_chart(counted),
         "held": [_held(seen, letterhead) for seen in notes.held],
         "held_more": max(notes.held_count - len(notes.held), 0),
         "photos": pairs,
         "incidents": [_incident(incident, letterhead) for incident in incidents],
-        "orders": [_order(order, letterhead) for order in orders],
+        "orders": [_order(order, uow.answers.responses(order.order_id), letterhead) for order in orders],
         "models": sorted(counted.models.items()),
         "recipes": sorted(counted.recipes.items()),
         "files": files,
@@ -114,7 +126,7 @@ def _joined(groups: Sequence[Subgroup]) -> Subgroup:
 
 def _inspections(uow: UnitOfWork, start: datetime, end: datetime) -> Iterator[Sequence[Inspection]]:
     """The period in windows that fit in memory; a short period in more of them, so that a course can be drawn."""
-    step = min(_WINDOW, max((end - start) / _GROUPS, timedelta(seconds=10)))
+    step = min(_WINDOW, max((end - start) / _GROUPS, _WINDOW_LEAST))
     while start < end:
         yield uow.inspections.between(start, min(start + step, end))
         start += step
@@ -139,18 +151,29 @@ def _figure(label: str, value: str, unit: str) -> dict[str, str]:
     return {"label": label, "value": value, "unit": unit}
 
 
-def _rate_chart(groups: Sequence[Subgroup], letterhead: Letterhead) -> str:
-    """A p-chart about the period's own mean (Montgomery, chapter 7.2)."""
-    total = sum(group.n for group in groups)
-    mean = sum(group.defective for group in groups) / total if total else 0.0
+def _rate_chart(groups: Sequence[Subgroup], incidents: Sequence[Incident], letterhead: Letterhead) -> str:
+    """A p-chart about the share before the period's first incident, else about its mean (Montgomery, chapter 7.2)."""
+    first = first_incident(incidents, groups)
+    center = normal_share(groups, first)
+    fine = bool(groups) and letterhead.is_short(groups[0].start, groups[-1].end)
     points = [
-        ChartPoint(label=letterhead.time(group.end), value=group.share, upper=upper_limit(mean, group.n), n=group.n)
+        ChartPoint(
+            label=letterhead.time(group.end, seconds=fine),
+            value=group.share,
+            upper=upper_limit(center, group.n),
+            n=group.n,
+        )
         for group in groups
     ]
     return control_chart(
-        points, title="Share of rejected parts", center=mean if points else None, center_label="mean",
-        unit="rejected of judged parts", size_wh=(340, 190),
-    )  # fmt: skip
+        points,
+        title="Share of rejected parts",
+        center=center if points else None,
+        center_label="normal" if first else "mean",
+        onset=(position_of(first.onset_from, groups), position_of(first.onset_to, groups)) if first else None,
+        unit="rejected of judged parts",
+        size_wh=(340, 190),
+    )
 
 
 def _time_chart(counted: Tally) -> str:
@@ -192,7 +215,22 @@ def _incident(incident: Incident, letterhead: Letterhead) -> dict[str, str]:
     }
 
 
-def _order(order: WorkOrder, letterhead: Letterhead) -> dict[str, str]:
+def _found(order: WorkOrder, answers: Sequence[JobResponse]) -> str:
+    """The cause that was found, by the name that the order had for it."""
+    actual = next((answer.actual for answer in reversed(answers) if answer.actual is not None), None)
+    if actual is None:
+        return "–"
+    names = {suspect.cause_id: suspect.name for suspect in order.suspects}
+    return names.get(actual.cause_id or "", actual.cause_text or actual.cause_id or "not named")
+
+
+def _period(start: datetime, end: datetime, letterhead: Letterhead) -> dict[str, str]:
+    seconds = f":{end.astimezone(letterhead.timezone):%S}" if letterhead.is_short(start, end) else ""
+    begin = f":{start.astimezone(letterhead.timezone):%S}" if seconds else ""
+    return {"from": letterhead.date_time(start) + begin, "to": letterhead.date_time(end) + seconds}
+
+
+def _order(order: WorkOrder, answers: Sequence[JobResponse], letterhead: Letterhead) -> dict[str, str]:
     return {
         "number": f"{order.number} r{order.revision}",
         "state": str(order.state),
@@ -200,6 +238,7 @@ def _order(order: WorkOrder, letterhead: Letterhead) -> dict[str, str]:
         "due": letterhead.date_time(order.due_at),
         "problem": order.problem,
         "suspect": f"{order.suspects[0].name} ({order.suspects[0].grade})" if order.suspects else "none",
+        "found": _found(order, answers),
     }
 
 
@@ -225,4 +264,48 @@ def _record(
 
 def shift_path(start: datetime, end: datetime) -> Path:
     """Where the report lies below the document folder; UTC, so that it is unique when clocks change."""
-    return Path("shift") / f"{start:%Y-%m-%dT%H%MZ}--{end:%Y-%m-%dT%H%MZ}.pdf"
+    return Path("shift") / f"{_stamp(start)}--{_stamp(end)}.pdf"
+
+
+def _stamp(at: datetime) -> str:
+    seconds = "%S" if at.second or at.microsecond else ""
+    return at.strftime(f"%Y-%m-%dT%H%M{seconds}Z")
+
+
+def shift_of(at: datetime, shift_ends: Sequence[str], zone: tzinfo) -> tuple[datetime, datetime]:
+    """The shift that an instant lies in, from its begin to its end (not included).
+
+    Args:
+        at: aware.
+        shift_ends: local times, ``HH:MM``; at least one.
+        zone: the plant's.
+    """
+    day = at.astimezone(zone).date()
+    ends = sorted(
+        datetime.combine(day + timedelta(days=shift), time.fromisoformat(end), tzinfo=zone).astimezone(UTC)
+        for shift in (-1, 0, 1)
+        for end in shift_ends
+    )
+    return max(end for end in ends if end <= at), min(end for end in ends if end > at)
+
+
+def last_shift(
+    uow: UnitOfWork, now: datetime, shift_ends: Sequence[str], zone: tzinfo
+) -> tuple[datetime, datetime, str] | None:
+    """The last shift that ended and made parts; where none did, what there is of the one in progress.
+
+    Returns:
+        From, to (not included), and why this period; None: there are no parts.
+    """
+    newest = next(iter(uow.inspections.latest(1)), None)
+    if newest is None:
+        return None
+    oldest, until = uow.inspections.after(0, 1)[0][1].ended_at, newest.ended_at + timedelta(microseconds=1)
+    if not shift_ends:
+        return max(until - _SHIFT, oldest), until, "no shift ends are known: the last eight hours of parts"
+    begin, _ = shift_of(now, shift_ends, zone)
+    before = min(begin - timedelta(microseconds=1), newest.ended_at)
+    start, end = shift_of(before, shift_ends, zone)
+    if any(uow.inspections.count(start, end).values()):
+        return start, end, "the last shift that ended"
+    return max(begin, min(oldest, newest.ended_at)), until, "the shift in progress: none has ended since the first part"
