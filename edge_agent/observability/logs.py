@@ -45,7 +45,7 @@ def configure(*, level: str = "info", style: Format = "auto", stream: TextIO | N
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("apscheduler", "uvicorn.access", "weasyprint", "fontTools", "pymodbus", "alembic", "libav"):
+    for noisy in ("apscheduler", "uvicorn", "weasyprint", "fontTools", "pymodbus", "alembic", "libav"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

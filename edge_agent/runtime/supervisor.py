@@ -87,7 +87,7 @@ class _Row:
             try:
                 work()
             except Transient as error:
-                if attempt == 0:
+                if attempt == 0 and not self.stop.is_set():  # a step that was cut short is no trouble
                     log.warning("worker waits", worker=self.spec.name, error=str(error))
                 self._beat()
                 if self.stop.is_set() or self.stop.wait(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)]):

@@ -159,6 +159,7 @@ class Box:
         for place in (self.places.logs, self.places.hidden, self.places.share):
             place.mkdir(parents=True, exist_ok=True)
         self.broker = Broker(self.places.broker, settings={"autosave_interval": "1", "autosave_on_changes": "true"})
+        self.state = self.places.state
         self.root = ""
         self.agent = self._process("agent", ["-m", "edge_agent.cli", "run", "--config", str(self.places.config)])
         self.agent.words += ["--log-style", "json"]
@@ -171,7 +172,10 @@ class Box:
         plant: Callable[[dict[str, Any]], object] = lambda _: None,
         station: Callable[[dict[str, Any]], object] = lambda _: None,
     ) -> None:
-        """Write the demo's configuration, changed by the two functions."""
+        """Write the demo's configuration, changed by the two functions. The broker need not have been started."""
+        password = self.broker.password_file("agent")
+        password.parent.mkdir(parents=True, exist_ok=True)
+        password.write_text(self.broker.passwords["agent"])
         address = BrokerAddress(
             host=self.broker.host,
             port=self.broker.port,
@@ -236,7 +240,7 @@ class Box:
     def store(self) -> Database:
         """The agent's store, read beside it."""
         if self._store is None:
-            self._store = Database(sqlite_url(self.places.state), clock=SystemClock())
+            self._store = Database(sqlite_url(self.state), clock=SystemClock())
         return self._store
 
     @property
@@ -281,7 +285,7 @@ class Box:
 
     def _ask(self, query: str) -> Any:
         """One number from the agent's database, from outside."""
-        file = self.places.state / FILE_NAME
+        file = self.state / FILE_NAME
         if not file.exists():
             return None
         database = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5)

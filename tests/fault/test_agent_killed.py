@@ -74,14 +74,15 @@ def kill_and_restart(box: Box, victim: str) -> None:
 
 
 def is_settled(box: Box) -> bool:
-    """No part, message, order or document is waited for any more."""
-    if box.unanswered or any(row.state in (OutboxState.PENDING, OutboxState.SENT) for row in box.outbox):
+    """No part, order, document or message is waited for any more. Messages last: all the others make some."""
+    if box.unanswered:
         return False
     with box.store.reader() as unit:
         printed = {document.subject_id for document in unit.documents.list(kind="work-order", limit=1_000)}
         waiting = unit.inbox.unprocessed(1)
-    orders = box.orders
-    return not waiting and all(order.is_terminal and order.order_id in printed for order in orders)
+    if waiting or not all(order.is_terminal and order.order_id in printed for order in box.orders):
+        return False
+    return not any(row.state in (OutboxState.PENDING, OutboxState.SENT) for row in box.outbox)
 
 
 def check_parts(box: Box) -> None:

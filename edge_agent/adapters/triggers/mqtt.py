@@ -127,8 +127,11 @@ class MqttTrigger:
 
     def _take(self, asked: _Message, message: InboundMessage) -> None:
         """Note the trigger, then queue its shot. Raises Transient: nothing has happened, it can be tried again."""
-        if self._closed or self._refused.full():
-            raise Transient(f"station {self._station_id} takes no triggers now")
+        if self._closed:
+            raise Transient(f"station {self._station_id} is stopping; the broker keeps its triggers")
+        if self._refused.full():
+            text = f"{MAX_REFUSED} refusals wait to be answered; the broker keeps the rest"
+            raise Transient(f"station {self._station_id}: {text}")
         shot = self._shot(asked, message.received_at)
         reason = self._too_old(asked, message) or self._out_of_order(asked)
         is_new = self._remember(shot)
