@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 import yaml
 
+from edge_agent.commands.check import verify
 from edge_agent.config import load
 from edge_agent.config.load import Configuration
 from edge_agent.domain.faults import ConfigError
@@ -42,6 +43,7 @@ def command(
     Exit codes: 0 done, 78 the configuration is wrong, or the target has one already.
     """
     configuration = load(source)
+    verify(configuration)
     if (target / "plant.yaml").exists():
         raise ConfigError(f"{target / 'plant.yaml'} exists: a configuration is never overwritten")
     try:
@@ -88,10 +90,10 @@ def gather(configuration: Configuration, target: Path) -> int:
 
 
 def _companions(configuration: Configuration) -> list[Path]:
-    """Files that no key names: they lie beside one that is named."""
+    """The catalogue's background file: named in the catalogue, by its place beside it."""
     catalogue = configuration.resolve(configuration.plant.diagnosis.catalogue)
-    background = catalogue.with_name(f"{catalogue.stem}_background.yaml")
-    return [background] if background.is_file() else []
+    named = yaml.safe_load(catalogue.read_text("utf-8")).get("background_file")
+    return [catalogue.parent / named] if named else []
 
 
 def _mentions(text: str, folder: Path) -> Iterator[Mention]:

@@ -10,6 +10,7 @@ import typer
 
 from edge_agent import __version__
 from edge_agent.bootstrap import Parts, build, table
+from edge_agent.commands.check import verify
 from edge_agent.config import load
 from edge_agent.observability import logs
 from edge_agent.runtime.supervisor import Supervisor
@@ -34,6 +35,7 @@ def command(
     faulthandler.enable()  # systemd's watchdog ends a hung process with SIGABRT: the journal shows where it hung
     configuration = load(config)
     logs.configure(level=configuration.plant.log_level, style=logs.as_format(log_style))
+    verify(configuration)
     log.info("starting", version=__version__, config=str(configuration.folder), agent=configuration.plant.agent)
     parts = build(configuration)
     supervisor = Supervisor(table(parts, is_alive=lambda: supervisor.is_alive), status=lambda: status_line(parts))

@@ -98,7 +98,8 @@ class _Loader:
             self._check_plant(plant, located)
         if self.problems or plant is None:
             raise InvalidConfiguration(self.problems)
-        return Configuration(folder=self.folder, plant=plant, stations=stations, files=self.files)
+        anchored = _anchored_plant(plant, self.folder)
+        return Configuration(folder=self.folder, plant=anchored, stations=stations, files=self.files)
 
     def _parse(self, file: Path, model: type[M]) -> tuple[Located | None, M | None]:
         try:
@@ -161,6 +162,12 @@ class _Loader:
             self._existing(plant.diagnosis.priority_table, located, ("diagnosis", "priority_table"))
         if plant.mqtt.password_file:
             self._existing(plant.mqtt.password_file, located, ("mqtt", "password_file"))
+        if plant.mqtt.tls:
+            for name, path in plant.mqtt.tls:
+                if path is not None:
+                    self._existing(path, located, ("mqtt", "tls", name))
+        if plant.models_dir and not (self.folder / plant.models_dir).is_dir():
+            self._complain(located, ("models_dir",), f"no such folder: {self.folder / plant.models_dir}")
         if plant.analyst.kind == "local":
             self._existing(plant.analyst.model, located, ("analyst", "model"))
         for name, signal in plant.telemetry.signals.items():
@@ -193,6 +200,14 @@ def _anchored(config: StationConfig, folder: Path) -> StationConfig:
     """The station with its camera's and trigger's paths made absolute: relative ones start at the folder."""
     changed = {"camera": _absolute(config.camera, folder), "trigger": _absolute(config.trigger, folder)}
     return config.model_copy(update=changed)
+
+
+def _anchored_plant(plant: PlantFile, folder: Path) -> PlantFile:
+    """plant.yaml with the paths that are used without the folder made absolute."""
+    tls = plant.mqtt.tls and _absolute(plant.mqtt.tls, folder)
+    changed = {"mqtt": plant.mqtt.model_copy(update={"tls": tls})}
+    anchored = {name: folder / path for name in ("state_dir", "models_dir") if (path := getattr(plant, name))}
+    return plant.model_copy(update=changed | anchored)
 
 
 def _absolute(section: M, folder: Path) -> M:

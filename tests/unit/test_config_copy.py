@@ -25,7 +25,8 @@ def plant(tmp_path: Path) -> Path:
     copy(EXAMPLES / "simulated", tmp_path / "plants" / "mine")
     folder = tmp_path / "plants" / "mine"
     (tmp_path / "plants" / "shared").mkdir()
-    (folder / "fmea" / "pcb.yaml").rename(tmp_path / "plants" / "shared" / "pcb.yaml")
+    for name in ("pcb.yaml", "pcb_background.yaml"):
+        (folder / "fmea" / name).rename(tmp_path / "plants" / "shared" / name)
     (folder / "golden" / "PCB-A.png").rename(tmp_path / "plants" / "shared" / "PCB-A.png")
     change(folder / "plant.yaml", "fmea/pcb.yaml", "../shared/pcb.yaml")
     change(folder / "recipes" / "pcb-a.yaml", "golden/PCB-A.png", "../shared/PCB-A.png")
