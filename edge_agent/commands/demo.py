@@ -4,15 +4,23 @@ import json
 import signal
 import sys
 import threading
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edge_agent.adapters.clock import SystemClock
+from edge_agent.adapters.documents.weasy import WeasyPrinter, default_templates
+from edge_agent.adapters.images.folder import FolderImages
 from edge_agent.adapters.store.database import FILE_NAME, Database, sqlite_url
 from edge_agent.bootstrap.parts import Folders
-from edge_agent.domain.faults import ConfigError
+from edge_agent.config.plant import RetentionSection
+from edge_agent.domain.faults import ConfigError, Transient
+from edge_agent.observability import logs
+from edge_agent.responding.documents.house import noted_house
+from edge_agent.responding.documents.shift import shift_path, shift_report
 from edge_agent.simulation.demo import summary
 from edge_agent.simulation.demo.audience import audience
 from edge_agent.simulation.demo.children import ChildDied
@@ -22,6 +30,7 @@ from edge_agent.simulation.line.line import run_id
 from edge_agent.simulation.process import FAULTS
 
 DEFAULT_STATE = ROOT / "state" / "demo"
+PRINT_S = 60.0
 OWN_CAMERA = "v4l2"
 """The example that is named at the end."""
 
@@ -66,7 +75,7 @@ def command(
         stop=stop,
     )
     died = _play(stage)
-    account = _account(stage, clock)
+    account = _with_shift_report(_account(stage, clock), stage.places.state, clock)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(account.as_json(), indent=2) + "\n", encoding="utf-8")
@@ -118,6 +127,28 @@ def _account(stage: Stage, clock: SystemClock) -> summary.Account:
             )
     finally:
         store.close()
+
+
+def _with_shift_report(account: summary.Account, state: Path, clock: SystemClock) -> summary.Account:
+    """The summary with a shift report of the run; without it, and a word why, where it cannot be printed."""
+    if not account.inspections:
+        return account
+    start, end = account.inspections[0].ended_at, account.inspections[-1].ended_at + timedelta(microseconds=1)
+    target = Folders(state=state).documents / shift_path(start, end)
+    store = Database(sqlite_url(state), clock=clock)
+    printer = WeasyPrinter(default_templates(), clock=clock)
+    logs.configure(level="warning")
+    try:
+        with store.reader() as unit:
+            images = FolderImages(Folders(state=state).images, RetentionSection(), clock=clock)
+            printer.print(shift_report(unit, images, start, end, noted_house(unit)[0]), target, PRINT_S)
+    except Transient as error:
+        typer.echo(f"no shift report: {error}", err=True)
+        return account
+    finally:
+        printer.close()
+        store.close()
+    return replace(account, documents=[*account.documents, target])
 
 
 def _own_camera() -> list[str]:

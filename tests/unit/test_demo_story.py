@@ -119,6 +119,23 @@ def test_what_an_earlier_run_left_retained_is_not_told() -> None:
     assert it.orders == {}
 
 
+@pytest.mark.parametrize(
+    ("uri", "unfinished"),
+    [
+        ("http://box/documents/work-order/WO-0001-r1.pdf", True),
+        ("http://box/documents/work-order/WO-0001-r1-closed.pdf", False),
+    ],
+)
+def test_an_order_is_finished_once_its_last_sheet_is_printed(uri: str, unfinished: bool) -> None:
+    it = story()
+    it.hear("out/rca/I1", analysis())
+    it.hear("out/wo/O1/order", order())
+    assert it.orders["O1"].unfinished
+    it.hear("in/wo/O1/response", event({"event": "closed"}))
+    it.hear("out/report/D1", event({"title": "WO-0001", "size": 2048, "woId": "O1", "uri": uri}))
+    assert it.orders["O1"].unfinished is unfinished
+
+
 def test_documents_and_the_box_itself() -> None:
     it = story()
     assert lines(it.hear("out/state", event({"online": True}))) == ["the box is online"]

@@ -337,6 +337,16 @@ def test_serials_in_sequence_are_one_line(part_ids: tuple[str, ...], lines: list
     assert sum(count for _, count in runs(part_ids)) == len(part_ids)
 
 
+def test_endless_names_do_not_fill_the_paper(line: Line) -> None:
+    endless = "P" * 300 + "-7"
+    hold = replace(line.history.order.containment, part_ids=(endless,), lot_ids=tuple(f"L{n}" for n in range(60)))
+    data = line.sheet(replace(line.history.order, equipment=endless, containment=hold)).data
+    for shown in (data["order"]["equipment"], data["containment"]["parts"][0]):
+        assert len(shown) < 60
+        assert shown.endswith("-7"), "the end tells parts apart"
+    assert len(data["containment"]["lots"]) + data["containment"]["more_lots"] == 60
+
+
 def _unknown(token: str | None, statement: str = "a sensor is missing.") -> Evidence:
     return Evidence(
         evidence_id="E1", tool="t@1", token=token, statement=statement, polarity=Polarity.UNKNOWN, strength=0, n=0

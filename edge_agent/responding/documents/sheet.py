@@ -37,6 +37,8 @@ _PHOTOS = 3
 _INSPECTIONS_READ = 150
 _FACTS_FOR, _FACTS_AGAINST = 4, 3
 _RUNS_LISTED = 24
+_LOTS_LISTED = 8
+_ID_LONGEST = 48
 _CAUSES_OFFERED = 8
 _CAUSES_RANKED = 3
 _CASES_SHOWN = 3
@@ -127,16 +129,16 @@ def _head(order: WorkOrder, letterhead: Letterhead) -> dict[str, Any]:
         "number": order.number,
         "revision": order.revision,
         "state": str(order.state),
-        "mes_order_id": order.mes_order_id,
+        "mes_order_id": bounded(order.mes_order_id),
         "priority": order.priority,
         "priority_word": PRIORITY_WORDS.get(order.priority, ""),
         "priority_reason": order.priority_reason,
         "due": letterhead.date_time(order.due_at),
         "created": letterhead.date_time(order.created_at),
         "updated": letterhead.date_time(order.updated_at),
-        "line": order.line_id,
-        "station": order.station_id,
-        "equipment": order.equipment,
+        "line": bounded(order.line_id),
+        "station": bounded(order.station_id),
+        "equipment": bounded(order.equipment),
         "problem": order.problem,
         "text": order.text.removeprefix(f"{order.problem}.").lstrip(),
         "text_source": order.text_source,
@@ -185,12 +187,19 @@ def _containment(order: WorkOrder, letterhead: Letterhead) -> dict[str, Any]:
     found = runs(hold.part_ids)
     return {
         "count": len(hold.part_ids),
-        "parts": [text for text, _ in found[:_RUNS_LISTED]],
+        "parts": [bounded(text) for text, _ in found[:_RUNS_LISTED]],
         "more": sum(count for _, count in found[_RUNS_LISTED:]),
-        "lots": list(hold.lot_ids),
+        "lots": [bounded(lot) for lot in hold.lot_ids[:_LOTS_LISTED]],
+        "more_lots": max(len(hold.lot_ids) - _LOTS_LISTED, 0),
         "since": letterhead.date_time(hold.since),
         "until": letterhead.date_time(hold.until) if hold.until else "",
     }
+
+
+def bounded(name: str) -> str:
+    """A name with its middle left out where it is too long for paper; the record has all of it."""
+    half = _ID_LONGEST // 2
+    return name if len(name) <= _ID_LONGEST else f"{name[:half]}…{name[-half:]}"
 
 
 def runs(part_ids: Sequence[str]) -> list[tuple[str, int]]:

@@ -21,7 +21,7 @@ from edge_agent.simulation.demo.watcher import Watcher
 AGENT_READY_S = 120.0
 PAGE_S = 10.0
 CLOSING_S = 90.0
-"""How long open work orders may take to be closed after the last part."""
+"""How long open work orders may take to be closed, and their last sheet to be printed, after the last part."""
 QUIET_S = 3.0
 """After the last loop has closed: for a document that is still being printed."""
 MES_MINUTES_PER_MINUTE = 80.0
@@ -107,7 +107,7 @@ class Stage:
         self._check()
         closing, quiet = time.monotonic() + CLOSING_S, time.monotonic() + QUIET_S
         while not self._stop.is_set() and time.monotonic() < min(closing, quiet):
-            if self._listen(0.2) or any(order.open for order in self.story.orders.values()):
+            if self._listen(0.2) or any(order.unfinished for order in self.story.orders.values()):
                 quiet = time.monotonic() + QUIET_S
             self._check()
 

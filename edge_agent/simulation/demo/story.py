@@ -49,6 +49,13 @@ class OrderCard:
     note: str = ""
     answers: list[str] = field(default_factory=list)
     learned: bool = False
+    filed: bool = False
+    """Was the sheet with the close-out printed?"""
+
+    @property
+    def unfinished(self) -> bool:
+        """Is an answer still to come, or the sheet that is filed?"""
+        return self.open or (self.state != "cancelled" and not self.filed)
 
     @property
     def open(self) -> bool:
@@ -224,6 +231,9 @@ class Story:
     def _document(self, data: Mapping[str, Any]) -> list[Told]:
         title = f"{data['title']} ({int(data['size']) / 1024:.0f} KiB)"
         self.documents.append(title)
+        card = self.orders.get(str(data.get("woId")))
+        if card is not None and str(data.get("uri", "")).endswith(f"-{card.state}.pdf"):
+            card.filed = True
         return [Told(kind="document", text=f"PDF: {title}")]
 
 
