@@ -12,12 +12,16 @@ DECIDED = frozenset({Evaluation.OK, Evaluation.NOT_OK})
 
 
 def counted_defects(inspection: Inspection) -> tuple[Defect, ...]:
-    """The defects a part was rejected for: sure ones, and always the one that decided.
+    """The defects a part was rejected for; only NOT_OK parts are nonconforming.
 
-    An inspection keeps everything that was seen, below the limits too; only NOT_OK parts are nonconforming.
+    An inspection that does not say which (it was not made by the station) counts sure ones, and always the one that
+    decided.
     """
     if inspection.evaluation is not Evaluation.NOT_OK:
         return ()
+    if inspection.counted_ids:
+        counted = frozenset(inspection.counted_ids)
+        return tuple(defect for defect in inspection.defects if defect.defect_id in counted)
     least = min(SURE, inspection.score)
     return tuple(defect for defect in inspection.defects if defect.score >= least)
 

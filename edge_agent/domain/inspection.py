@@ -79,6 +79,8 @@ class ImageRef:
 class Inspection:
     """What one look at one part found. ``inspection_id`` is the shot's id.
 
+    ``defects`` is everything that was seen, below the limits too; ``counted_ids`` names those that broke a limit.
+
     The constructor refuses the combination this product exists to prevent: an ACCEPT for anything that is not OK.
     """
 
@@ -96,6 +98,7 @@ class Inspection:
     quality: Quality | None = None
     images: tuple[ImageRef, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    counted_ids: tuple[UUID, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.disposition is Disposition.ACCEPT) != (self.evaluation is Evaluation.OK):

@@ -38,6 +38,7 @@ def judged(
         model=sighting.model,
         quality=quality,
         timings_ms=times.stages_ms,
+        counted_ids=tuple(defect.defect_id for defect in ruling.counted),
     )
 
 

@@ -112,6 +112,17 @@ class Narrator:
         self._failures = 0
         on_condition(Condition.OK, f"{analyst.name}: no note has been asked for since the start")
 
+    def warm_up(self) -> None:
+        """Load the model before it is needed; trouble is told and left to the first note."""
+        try:
+            written = self._analyst.write(prompt.warm_up(), self._deadline_s)
+        except Transient as error:
+            log.warning("language model could not be warmed up", analyst=self._analyst.name, error=str(error))
+            self._on_condition(Condition.DEGRADED, f"orders go out on rules; {self._analyst.name}: {error}")
+        else:
+            log.info("language model is ready", analyst=self._analyst.name, ms=round(written.latency_ms))
+            self._on_condition(Condition.OK, f"{self._analyst.name}: ready")
+
     def step(self) -> bool:
         """Write at most one note; whether anything was done. Never raises for trouble of the model's."""
         if self._clock.monotonic_ns() < self._rest_until_ns:

@@ -243,19 +243,22 @@ def add_narrative(
     """Keep a text that a language model wrote, and put it into the order where it may stand.
 
     A text shown as ``text`` becomes the order's text; one shown as ``note`` stands beside the template's, marked; a
-    rejected one is kept with the analysis only. An analysis that is no longer the newest changes no order.
+    rejected one is kept with the analysis only. Where a newer analysis came meanwhile, the text moves to it if it
+    still holds there: the same first suspect, and all that it cites unchanged.
 
     Returns:
         The order's next revision, or None when no order changed.
     """
-    kept = replace(analysis, narratives=(*analysis.narratives, narrative))
-    uow.analyses.save(kept)
-    newest = uow.analyses.latest(analysis.incident_id)
+    newest = uow.analyses.latest(analysis.incident_id) or analysis
+    for one in {analysis.analysis_id: analysis, newest.analysis_id: newest}.values():
+        if one is analysis or still_holds(narrative, analysis, newest):
+            uow.analyses.save(replace(one, narratives=(*one.narratives, narrative)))
     order = uow.orders.for_incident(analysis.incident_id)
-    stale = newest is not None and newest.revision > analysis.revision
+    stale = newest.revision > analysis.revision and not still_holds(narrative, analysis, newest)
     if narrative.rejected or stale or order is None or order.state not in REVISABLE:
         return None
-    changed = replace(order, revision=order.revision + 1, updated_at=clock.now(), analysis_id=analysis.analysis_id)
+    kept = replace(newest, narratives=(*newest.narratives, narrative))
+    changed = replace(order, revision=order.revision + 1, updated_at=clock.now(), analysis_id=newest.analysis_id)
     if narrative.shown_as == "text":
         changed = replace(changed, text=narrative.text, text_source=narrative.source, note="")
     else:
@@ -264,3 +267,13 @@ def add_narrative(
     uow.outbox.add(outbound.work_order(changed, kept, "update", sender=sender, clock=clock))
     announce_index(uow, sender=sender, clock=clock)
     return changed
+
+
+def still_holds(narrative: Narrative, written_for: Analysis, newest: Analysis) -> bool:
+    """Does a text written for one analysis hold for a newer one of the same incident?"""
+    first, now_first = written_for.first_suspect, newest.first_suspect
+    if first is None or now_first is None or first.cause_id != now_first.cause_id:
+        return False
+    found = {fact.evidence_id: (fact.token, fact.polarity) for fact in newest.evidence}
+    cited = [fact for fact in written_for.evidence if fact.evidence_id in narrative.citations]
+    return all(found.get(fact.evidence_id) == (fact.token, fact.polarity) for fact in cited)

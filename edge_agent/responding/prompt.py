@@ -58,6 +58,11 @@ def task(brief: Brief, *, max_tokens: int, refused: Iterable[str] = ()) -> Writi
     )
 
 
+def warm_up() -> WritingTask:
+    """Loads the model and the constant part of the prompt, so that the first note does not wait for them."""
+    return WritingTask(system=SYSTEM, prompt="READY", schema={"type": "object"}, grammar='root ::= "{}"', max_tokens=4)
+
+
 def _prompt(brief: Brief, refused: tuple[str, ...]) -> str:
     candidates = _candidates(brief)
     suspect = candidates.index(brief.cause) + 1

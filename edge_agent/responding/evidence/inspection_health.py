@@ -1,5 +1,7 @@
 """Is it the inspection that changed, not the parts? The camera is always a suspect."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from edge_agent.domain.evidence import Evidence
@@ -20,6 +22,7 @@ UNDECIDABLE = "insp:undecidable"
 SIGNIFICANT = 0.001
 MIN_SIGMA = 2.0
 MIN_IMAGES = 8
+MIN_OF_PRODUCT = 4
 
 
 def find(window: Window) -> list[Evidence]:
@@ -31,15 +34,15 @@ def _metric(window: Window, name: str) -> Evidence:
     shown = NAMES[name]
     best: tuple[float, float, float, float] | None = None
     for key in METRICS[name]:
-        before, after = _values(window.before, key), _values(window.after, key)
+        usual, before, after = _within_products(window, key)
         if len(before) < MIN_IMAGES or len(after) < MIN_IMAGES // 2:
             continue
-        spread = max(robust_sd(before), 0.3 * float(np.std(before)), 2e-3 * abs(float(before.mean())), 1e-6)
+        spread = max(robust_sd(before), 0.3 * float(np.std(before)), 2e-3 * abs(usual), 1e-6)
         change = float(after.mean() - before.mean())
         t = change / (spread * np.sqrt(1 / len(before) + 1 / len(after)))
         p = student_two_sided(float(t), len(before) - 1)
         if best is None or p < best[0]:
-            best = (p, float(before.mean()), float(after.mean()), change / spread)
+            best = (p, usual, usual + change, change / spread)
     if best is None:
         words = f"too few images to say whether the {shown} changed"
         return fact(window, tool=TOOL, token=f"insp:{name}", statement=words, present=None, strength=0.0, n=0)
@@ -61,11 +64,39 @@ def _metric(window: Window, name: str) -> Evidence:
     )
 
 
-def _values(inspections: tuple[Inspection, ...], key: str) -> Floats:
+def _within_products(window: Window, key: str) -> tuple[float, Floats, Floats]:
+    """How a metric differs from what is usual for the part's own product: a change of product is no change of optics.
+
+    Returns:
+        The usual value of the parts that are looked at, and the differences before and after. Parts of a product that
+        was hardly seen before are left out: nothing is known of them.
+    """
+    known: dict[str, list[float]] = {}
+    for one in window.before:
+        if (value := _value(one, key)) is not None:
+            known.setdefault(one.shot.product_id, []).append(value)
+    usual = {product: float(np.median(values)) for product, values in known.items() if len(values) >= MIN_OF_PRODUCT}
+    levels = [usual[one.shot.product_id] for one in window.after if one.shot.product_id in usual]
+    return (
+        float(np.mean(levels)) if levels else 0.0,
+        _differences(window.before, key, usual),
+        _differences(window.after, key, usual),
+    )
+
+
+def _differences(inspections: tuple[Inspection, ...], key: str, usual: Mapping[str, float]) -> Floats:
     return np.array(
-        [one.quality.metrics[key] for one in inspections if one.quality and key in one.quality.metrics],
+        [
+            value - usual[one.shot.product_id]
+            for one in inspections
+            if one.shot.product_id in usual and (value := _value(one, key)) is not None
+        ],
         dtype=np.float64,
     )
+
+
+def _value(inspection: Inspection, key: str) -> float | None:
+    return inspection.quality.metrics.get(key) if inspection.quality else None
 
 
 def _undecidable(window: Window) -> Evidence:
