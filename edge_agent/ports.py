@@ -402,8 +402,12 @@ class Outbox(Protocol):
 class Inbox(Protocol):
     """Messages from the plant, committed before they are acknowledged."""
 
-    def add(self, message: InboundMessage) -> bool:
-        """False for a duplicate of (source, message_id)."""
+    def add(self, message: InboundMessage, *, outcome: str | None = None) -> bool:
+        """False for a duplicate of (source, message_id). With ``outcome`` it is processed already."""
+        ...
+
+    def outcome(self, source: str, message_id: str) -> str | None:
+        """What became of a message; None for one that is not known, or not processed yet."""
         ...
 
     def unprocessed(self, limit: int) -> list[tuple[int, InboundMessage]]:

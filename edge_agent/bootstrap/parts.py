@@ -4,18 +4,21 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from edge_agent import __version__
 from edge_agent.adapters.clock import SystemClock
+from edge_agent.bootstrap.box_state import BoxState
 from edge_agent.config import Configuration
 from edge_agent.config.catalogue import load_catalogue, load_priority_table
 from edge_agent.config.load import Station
 from edge_agent.config.plant import AnalystOptions, MqttSection, PlantFile
 from edge_agent.config.stations import StationConfig
-from edge_agent.contract import outbound, payloads
+from edge_agent.contract import outbound
 from edge_agent.contract.envelope import Sender
 from edge_agent.contract.topics import topic_root
 from edge_agent.domain.cause import Catalogue
@@ -25,6 +28,7 @@ from edge_agent.domain.message import OutboundMessage
 from edge_agent.domain.part import Shot
 from edge_agent.inspecting.golden import Goldens
 from edge_agent.inspecting.inspector import Inspector
+from edge_agent.inspecting.pause import Pause, load_pause
 from edge_agent.inspecting.record import Recorder
 from edge_agent.inspecting.station import Answering
 from edge_agent.observability.health import Health
@@ -138,6 +142,8 @@ class Parts:
     store: Store
     images: ImageStore
     link: PlantLink
+    box_state: BoxState
+    pauses: Mapping[str, Pause]
     sender: Sender
     web_port: int
     health: Health
@@ -178,7 +184,9 @@ def build(
     images = _images(plant, folders, time)
     web_port = _web_port(plant)
     sender = _sender(plant, web_port)
-    plant_link = link or _link(configuration, sender, store, time)
+    pauses = _pauses(configuration, store)
+    box_state = BoxState(sender=sender, clock=time, store=store, recipes=_recipes(configuration), pauses=pauses)
+    plant_link = link or _link(configuration, sender, store, time, box_state)
     recorder = Recorder(
         store=store,
         images=images,
@@ -192,6 +200,8 @@ def build(
         store=store,
         images=images,
         link=plant_link,
+        box_state=box_state,
+        pauses=pauses,
         sender=sender,
         web_port=web_port,
         health=health,
@@ -200,7 +210,17 @@ def build(
         analyst=_analyst(configuration, folders, time),
         printer=_printer(configuration, time),
         stations=tuple(
-            _station(station, configuration, folders, recorder, health, time, plant_link, given or Stations())
+            _station(
+                station,
+                configuration,
+                folders,
+                recorder,
+                health,
+                time,
+                plant_link,
+                given or Stations(),
+                pauses[station.config.id],
+            )
             for station in configuration.stations
         ),
     )
@@ -237,6 +257,7 @@ def _station(
     clock: Clock,
     link: PlantLink,
     given: Stations,
+    pause: Pause,
 ) -> StationParts:
     config = station.config
     camera: Camera = given.cameras.get(config.id) or adapter(CAMERAS, config.camera.kind)(
@@ -245,7 +266,9 @@ def _station(
     actuators: list[Actuator] = given.actuators.get(config.id) or [
         adapter(ACTUATORS, options.kind)(options, station_id=config.id, clock=clock) for options in config.actuators
     ]
-    answering = Answering(station_id=config.id, recorder=recorder, actuators=actuators, health=health, clock=clock)
+    answering = Answering(
+        station_id=config.id, recorder=recorder, actuators=actuators, health=health, clock=clock, pause=pause
+    )
     trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link, answering.remember)
     references = goldens()
     for recipe in station.recipes.values():
@@ -281,7 +304,7 @@ def _trigger(
     folders: Folders,
     clock: Clock,
     link: PlantLink,
-    remember: Callable[[Shot], bool],
+    remember: Callable[..., bool],
 ) -> TriggerSource:
     more: dict[str, Any] = {}
     if config.trigger.kind == "mqtt":
@@ -292,6 +315,7 @@ def _trigger(
         from edge_agent.adapters.triggers.folder import SeenOnDisk
 
         more["seen"] = SeenOnDisk(folders.state / f"seen-{config.id}.jsonl")
+        more["remember"] = partial(remember, once_within=timedelta(days=365))  # file name and time: never used again
     trigger: TriggerSource = adapter(TRIGGERS, config.trigger.kind)(
         config.trigger, station_id=config.id, strata=config.strata, clock=clock, link=link, **more
     )
@@ -337,41 +361,28 @@ def _images(plant: PlantFile, folders: Folders, clock: Clock) -> ImageStore:
     return FolderImages(folders.images, plant.retention, clock=clock)
 
 
-def _link(configuration: Configuration, sender: Sender, store: Store, clock: Clock) -> PlantLink:
+def _pauses(configuration: Configuration, store: Store) -> dict[str, Pause]:
+    with store.reader() as unit:
+        return {station.config.id: load_pause(unit, station.config.id) for station in configuration.stations}
+
+
+def _recipes(configuration: Configuration) -> list[str]:
+    return sorted(f"{r.ref.recipe_id}/{r.ref.version}" for s in configuration.stations for r in s.recipes.values())
+
+
+def _link(configuration: Configuration, sender: Sender, store: Store, clock: Clock, box_state: BoxState) -> PlantLink:
     from edge_agent.adapters.link.mqtt import MqttLink
 
     plant = configuration.plant
-    session_id = str(clock.new_id())
-    recipes = sorted(f"{r.ref.recipe_id}/{r.ref.version}" for s in configuration.stations for r in s.recipes.values())
-
-    def state_body(online: bool) -> bytes:
-        state = payloads.State(
-            online=online,
-            session_id=session_id,
-            boot_id=_boot_id(),
-            version=sender.software_version,
-            recipes=recipes,
-            mode="running" if online else None,
-        )
-        return outbound.state(state, sender=sender, clock=clock)
-
     return MqttLink(
         plant.mqtt,
         agent=plant.agent,
         topic_root=sender.topic_root,
         store=store,
         clock=clock,
-        state_body=state_body,
+        state_body=box_state.body,
         password=mqtt_password(configuration, plant.mqtt),
     )
-
-
-def _boot_id() -> str | None:
-    """The kernel's id of this boot: tells a restart of the agent from one of the box."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
-        return None
 
 
 def mqtt_password(configuration: Configuration, mqtt: MqttSection) -> str | None:

@@ -7,7 +7,9 @@ from functools import partial
 from zoneinfo import ZoneInfo
 
 from edge_agent import __version__
+from edge_agent.adapters.link.commands import CommandHandler
 from edge_agent.adapters.link.inbox import InboxHandlers
+from edge_agent.bootstrap.box_state import verbs
 from edge_agent.bootstrap.housekeeping import Housekeeping
 from edge_agent.bootstrap.parts import Parts, StationParts
 from edge_agent.contract import topics
@@ -65,7 +67,7 @@ def table(parts: Parts, *, is_alive: Callable[[], bool] = lambda: True) -> list[
         rows.append(
             row(
                 "write",
-                lambda: Loop(work=narrator(parts).step, idle_s=1.0),
+                lambda: _writing(narrator(parts)),
                 silence_s=silence_s,
                 interrupt=parts.analyst.close,
             )
@@ -73,6 +75,10 @@ def table(parts: Parts, *, is_alive: Callable[[], bool] = lambda: True) -> list[
     if plant.web.enabled:
         rows.append(row("web", lambda: web_server(parts, is_alive), silence_s=30, stop=THEN_PAGES))
     return rows
+
+
+def _writing(writer: Narrator) -> Worker:
+    return Loop(work=writer.step, begin=writer.warm_up, idle_s=1.0)
 
 
 def _station_rows(parts: Parts, station: StationParts) -> list[WorkerSpec]:
@@ -218,6 +224,20 @@ def subscribe(parts: Parts, link: PlantLink) -> PlantRecordsIntake:
     link.subscribe(topics.under(root, topics.RECEIPT), inbox.on_receipt)
     mes = topics.mes_state(enterprise=plant.plant.enterprise, site=plant.plant.site)
     link.subscribe(mes, inbox.on_mes_state)
+    commands = CommandHandler(
+        parts.store,
+        parts.clock,
+        parts.sender,
+        verbs(
+            sender=parts.sender,
+            clock=parts.clock,
+            health=parts.health,
+            pauses=parts.pauses,
+            changed=lambda: tell_state(parts),
+        ),
+        elsewhere=triggered_by_command(parts),
+    )
+    link.subscribe(topics.under(root, topics.COMMANDS), commands.on_command)
     sources = {
         signal.topic: SignalSource(signal=name, path=signal.path) for name, signal in plant.telemetry.signals.items()
     }
@@ -227,6 +247,20 @@ def subscribe(parts: Parts, link: PlantLink) -> PlantRecordsIntake:
     if plant.telemetry.events_topic:
         link.subscribe(plant.telemetry.events_topic, intake.on_event)
     return intake
+
+
+def triggered_by_command(parts: Parts) -> set[str]:
+    """Verbs below ``in/cmd/`` that a station's trigger source takes for itself."""
+    root = topics.under(parts.sender.topic_root, topics.command(""))
+    options = [station.station.config.trigger for station in parts.stations]
+    own = [option.topic for option in options if option.kind == "mqtt"]
+    absolute = [topic[1:] if topic.startswith("/") else topics.under(parts.sender.topic_root, topic) for topic in own]
+    return {topic.removeprefix(root) for topic in absolute if topic.startswith(root)}
+
+
+def tell_state(parts: Parts) -> None:
+    """Say again how the box is, retained, on ``out/state``."""
+    parts.link.publish_state(parts.box_state.body(True), topics.STATE, qos=1)
 
 
 def jobs(parts: Parts) -> list[Job]:
@@ -249,6 +283,7 @@ def jobs(parts: Parts) -> list[Job]:
     ]
     return [
         *shift_ends,
+        Job(name="state", when=every(timedelta(hours=1)), run=lambda: tell_state(parts)),
         Job(name="gauges", when=every(timedelta(seconds=5)), run=house.measure),
         Job(name="expire messages", when=every(timedelta(minutes=1)), run=house.expire_messages),
         Job(name="retention", when=every(timedelta(minutes=10)), run=house.prune),

@@ -21,6 +21,7 @@ from edge_agent.domain.verdict import ActualCause, JobResponse, ResponseEvent
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24
+MAX_ID = 128
 BARE_SOURCE = "urn:plant:bare"
 
 _EVENTS = tuple(event.value for event in ResponseEvent)
@@ -180,11 +181,20 @@ def command(message: InboundMessage) -> CommandRequest:
     Raises:
         InvalidMessage: also when its ``notAfter`` has passed, or it was retained by mistake.
     """
-    if message.properties.get("mqtt.retain") == "1":
-        raise InvalidMessage("expired", "a command must not be retained")
+    data = any_command(message)
+    late = too_late(data, message)
+    if late:
+        raise InvalidMessage("expired", late)
+    return data
+
+
+def any_command(message: InboundMessage) -> CommandRequest:
+    """Read a command, whatever its age; see `too_late`.
+
+    Raises:
+        InvalidMessage: see `open_event`; or the payload breaks its schema.
+    """
     data = _payload(payloads.Command, open_event(message.body, message.properties))
-    if data.not_after is not None and data.not_after < message.received_at:
-        raise InvalidMessage("expired", f"not after {payloads.stamp(data.not_after)}")
     return CommandRequest(
         command_id=data.command_id,
         verb=topics.verb_of(message.topic),
@@ -192,6 +202,33 @@ def command(message: InboundMessage) -> CommandRequest:
         not_after=data.not_after,
         requested_by=data.requested_by,
     )
+
+
+def too_late(request: CommandRequest, message: InboundMessage) -> str:
+    """Why it must not be done any more; empty when it may."""
+    if message.properties.get("mqtt.retain") == "1":
+        return "a command must not be retained"
+    if request.not_after is not None and request.not_after < message.received_at:
+        return f"not after {payloads.stamp(request.not_after)}"
+    return ""
+
+
+def command_id(message: InboundMessage) -> str:
+    """The id of a command that cannot be read otherwise, so that it can be answered; empty when it has none."""
+    try:
+        found = open_event(message.body, message.properties).data.get("commandId")
+    except InvalidMessage:
+        return ""
+    return found if isinstance(found, str) and len(found) <= MAX_ID else ""
+
+
+def station_args(request: CommandRequest) -> payloads.StationArgs:
+    """The arguments of ``pause`` and ``resume``.
+
+    Raises:
+        InvalidMessage: they break their schema.
+    """
+    return _validated(payloads.StationArgs, request.args)
 
 
 def trigger(message: InboundMessage) -> TriggerRequest:

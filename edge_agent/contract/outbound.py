@@ -8,13 +8,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from edge_agent.contract import payloads, topics
 from edge_agent.contract.envelope import Sender, compact, data_schema, event_type, seal
 from edge_agent.domain.analysis import Analysis, Hypothesis
 from edge_agent.domain.cause import NONE, OTHER, Action, Check
+from edge_agent.domain.counting import counted_defects
 from edge_agent.domain.defect import Defect
 from edge_agent.domain.document import Document
 from edge_agent.domain.evidence import Evidence
@@ -102,7 +103,7 @@ def defects(
     if inspection.evaluation is not Evaluation.NOT_OK:
         return []
     by_class: dict[str, list[Defect]] = {}
-    for defect in inspection.defects:
+    for defect in counted_defects(inspection):
         by_class.setdefault(defect.code, []).append(defect)
     ratings = severity or {}
     return [
@@ -387,6 +388,7 @@ def reply(
     clock: Clock,
     return_status: int | None = None,
     detail: str = "",
+    result: Mapping[str, Any] | None = None,
 ) -> OutboundMessage:
     """The outcome of a command, on ``out/reply`` (a requester's own response topic is not followed)."""
     good = status in {"accepted", "done"}
@@ -395,6 +397,7 @@ def reply(
         status=status,
         return_status=return_status if return_status is not None else (0b1 if good else 0b10000),
         detail=detail or None,
+        result=dict(result) if result is not None else None,
     )
     message_id, now, body = seal(data, sender=sender, clock=clock, name="command.answered", subject=command_id)
     return OutboundMessage(

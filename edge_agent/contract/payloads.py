@@ -67,6 +67,13 @@ class OutboxFigures(Payload):
     oldest_age_s: Number | None = None
 
 
+class AuditHead(Payload):
+    """The newest entry of the audit log: kept elsewhere, it shows when the log was cut or made anew."""
+
+    seq: int
+    hash: str
+
+
 class State(Payload):
     """Birth, changes, and (by the broker) the last will. ``sessionId`` tells an old will from a new birth."""
 
@@ -79,6 +86,9 @@ class State(Payload):
     capabilities: list[str] | None = None
     outbox: OutboxFigures | None = None
     mode: Literal["running", "paused", "starting", "stopping", "degraded"] | None = None
+    """``paused``: all stations are."""
+    paused_stations: list[str] | None = None
+    audit: AuditHead | None = None
     time_quality: Literal["synchronised", "unsynchronised", "unknown"] = "unknown"
 
 
@@ -377,8 +387,11 @@ class Reply(Payload):
     command_id: str
     status: Literal["accepted", "done", "rejected", "failed", "expired"]
     return_status: int
-    """The bitmap of OPC 10031-4: bit 0 success, 1 unknown id, 2 invalid command, 3 invalid status, 4 unable, 32."""
+    """The bitmap of OPC 10031-4. Bit 0 success, 1 unknown id, 2 invalid command, 3 invalid status, 4 unable to accept,
+    32 invalid request."""
     detail: str | None = None
+    result: dict[str, Any] | None = None
+    """What was asked for (``status``, ``ping``)."""
 
 
 class Error(Payload):
@@ -471,6 +484,16 @@ class Command(Payload):
     requested_by: Annotated[str, Field(max_length=64)] = ""
 
 
+class StationArgs(Payload):
+    """The arguments of ``in/cmd/pause`` and ``in/cmd/resume``."""
+
+    schema_name: ClassVar[str] = "station-args"
+    station_id: Annotated[str, Field(max_length=64)] | None = None
+    """Left out: all stations of the box."""
+    reason: Line = ""
+    """Told with every part that is held meanwhile."""
+
+
 class Trigger(Payload):
     """The arguments of ``in/cmd/trigger``: a part is in place."""
 
@@ -500,4 +523,4 @@ OUTBOUND: tuple[type[Payload], ...] = (
     Error,
     Metric,
 )
-INBOUND: tuple[type[Payload], ...] = (JobResponsePayload, Receipt, MesState, Command, Trigger)
+INBOUND: tuple[type[Payload], ...] = (JobResponsePayload, Receipt, MesState, Command, StationArgs, Trigger)

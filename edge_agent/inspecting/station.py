@@ -14,6 +14,7 @@ from edge_agent.domain.inspection import Disposition, Evaluation, Inspection
 from edge_agent.domain.part import Shot
 from edge_agent.domain.reason import Reason
 from edge_agent.inspecting.inspector import Inspector, Look
+from edge_agent.inspecting.pause import Pause
 from edge_agent.inspecting.record import Recorder
 from edge_agent.observability import metrics
 from edge_agent.observability.health import Condition, Health
@@ -37,9 +38,20 @@ class Answering:
     """
 
     def __init__(
-        self, *, station_id: str, recorder: Recorder, actuators: Sequence[Actuator], health: Health, clock: Clock
+        self,
+        *,
+        station_id: str,
+        recorder: Recorder,
+        actuators: Sequence[Actuator],
+        health: Health,
+        clock: Clock,
+        pause: Pause | None = None,
     ) -> None:
         self.station_id = station_id
+        self.pause = pause or Pause()
+        self._is_ready = False
+        self._withdrawn = False
+        self._ready_lock = threading.RLock()
         self._recorder = recorder
         self._actuators = actuators
         self._health = health
@@ -73,15 +85,18 @@ class Answering:
             return Reason(code="store.failed", text=f"the trigger could not be recorded: {error}")
         return None
 
-    def remember(self, shot: Shot) -> bool:
+    def remember(self, shot: Shot, *, once_within: timedelta = _REDELIVERED_WITHIN) -> bool:
         """The same for a source that repeats what it was not thanked for: False for a repetition, which is ignored.
+
+        Args:
+            once_within: for how long the source's name for a trigger is not used for another one.
 
         Raises:
             Transient: it could not be noted; the source shall keep it.
         """
         self._in_hand.add(shot.shot_id)  # first: once noted, it must not look like one that an earlier process left
         try:
-            is_new = self._recorder.expect(shot, once_within=_REDELIVERED_WITHIN)
+            is_new = self._recorder.expect(shot, once_within=once_within)
         except (Transient, ConfigError) as error:
             self._in_hand.discard(shot.shot_id)
             self._report(Condition.DOWN, str(error))
@@ -111,12 +126,20 @@ class Answering:
 
     def ready(self, ready: bool) -> None:
         """Tell the line whether parts will be inspected."""
-        for actuator in self._actuators:
-            try:
-                actuator.ready(ready and not self._waiting)
-                actuator.fault(not ready)
-            except Transient as error:
-                self._report(Condition.DEGRADED, f"actuator: {error}")
+        with self._ready_lock:
+            self._is_ready, self._withdrawn = ready, self.pause.reason is not None
+            for actuator in self._actuators:
+                try:
+                    actuator.ready(ready and not self._waiting and not self._withdrawn)
+                    actuator.fault(not ready)
+                except Transient as error:
+                    self._report(Condition.DEGRADED, f"actuator: {error}")
+
+    def heed_pause(self) -> None:
+        """Withdraw ready when the station was paused, give it back when it was resumed."""
+        with self._ready_lock:
+            if (self.pause.reason is not None) != self._withdrawn:
+                self.ready(self._is_ready)
 
     def beat(self) -> None:
         """Toggle the heartbeat of every actuator; reconnect those that are away."""
@@ -222,9 +245,10 @@ class TriggerWorker:
     def step(self) -> bool:
         """Wait for one trigger and hand its shot over. Raises Transient while the source is away."""
         self._beat()
+        self._answering.heed_pause()
         if not self._open:
             self._connect()
-        if getattr(self._source, "patient", False) and not self._channel.await_empty(_WAIT_S):
+        if getattr(self._source, "patient", False) and not self._may_take():
             return False
         try:
             shot = self._source.wait(_WAIT_S)
@@ -244,6 +268,10 @@ class TriggerWorker:
         self._source.close()
         self._answer_refusals()
 
+    def _may_take(self) -> bool:
+        """What can wait is left where it is while the queue is not empty or the station is paused."""
+        return self._answering.pause.wait_lifted(_WAIT_S) and self._channel.await_empty(_WAIT_S)
+
     def _connect(self) -> None:
         try:
             self._source.open()
@@ -259,7 +287,7 @@ class TriggerWorker:
         self._report(Condition.DOWN, detail)
 
     def _hand_over(self, shot: Shot) -> None:
-        trouble = self._answering.expect(shot)
+        trouble = self._answering.expect(shot) or self._answering.pause.reason
         if trouble is not None:
             self._refuse(shot, trouble.code, trouble.text)
         elif not self._channel.offer(shot):

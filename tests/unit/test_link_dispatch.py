@@ -8,7 +8,7 @@ import pytest
 
 from edge_agent.adapters.link import dispatch
 from edge_agent.adapters.link.connection import Arrived
-from edge_agent.adapters.link.dispatch import FAILURES_TOLERATED, LOSSY_AT_MOST, Dispatcher, Route
+from edge_agent.adapters.link.dispatch import FAILURES_TOLERATED, LOSSY_AT_MOST, Dispatcher, Route, covers
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.message import InboundMessage
 from tests.fakes.clock import FakeClock
@@ -127,3 +127,31 @@ def test_one_subscription_for_each_filter_with_the_highest_qos() -> None:
     for topic_filter, qos in (("a", 0), ("b", 1), ("a", 1)):
         made.add(Route(topic_filter=topic_filter, handler=lambda message: None, qos=qos, keep=True))
     assert made.filters() == [("a", 1), ("b", 1)]
+
+
+# wide, narrow: does the first match all that the second matches?
+COVERED = [
+    ("in/cmd/+", "in/cmd/trigger", True),
+    ("in/#", "in/cmd/+", True),
+    ("in/#", "in", True),
+    ("#", "a/b", True),
+    ("in/+/x", "in/+/x", True),
+    ("in/cmd/+", "in/cmd/a/b", False),
+    ("in/cmd/+", "in/cmd", False),
+    ("in/cmd/+", "in/cmd/#", False),
+    ("in/cmd/a", "in/cmd/+", False),
+    ("in/+/b", "in/a/c", False),
+]
+
+
+@pytest.mark.parametrize(("wide", "narrow", "is_covered"), COVERED)
+def test_a_filter_within_a_wider_one(wide: str, narrow: str, is_covered: bool) -> None:
+    assert covers(wide, narrow) is is_covered
+
+
+def test_what_a_wider_filter_brings_anyway_is_not_subscribed_to() -> None:
+    """mosquitto may deliver a message once for each subscription that matches."""
+    made = Dispatcher(clock=FakeClock(), acknowledge=Acks())
+    for topic_filter, qos in (("in/cmd/trigger", 1), ("in/cmd/+", 1), ("t/+", 0), ("t/a", 1)):
+        made.add(Route(topic_filter=topic_filter, handler=lambda message: None, qos=qos, keep=True))
+    assert made.filters() == [("in/cmd/+", 1), ("t/+", 0), ("t/a", 1)]

@@ -214,3 +214,62 @@ def test_what_an_earlier_process_left_is_answered_at_start() -> None:
     assert line.actuator.told == [("HOLD", "P-before")]
     (inspection,) = line.recorder.kept.values()
     assert inspection.reasons[0].code == "agent.restarted"
+
+
+# --- paused -----------------------------------------------------------------------------------------------------------
+
+PAUSED = Reason(code="station.paused", text="paused by hmi-3")
+
+
+def test_a_paused_station_holds_every_part_and_withdraws_ready_without_a_fault() -> None:
+    line = Line([board()])
+    line.answering.pause.set(PAUSED)
+    line.trigger_parts(1)
+    assert line.actuator.told == [("HOLD", "P-0")]
+    assert (line.actuator.is_ready, line.actuator.is_fault) == (False, False)
+    (inspection,) = line.recorder.kept.values()
+    assert (inspection.evaluation, inspection.reasons) == (Evaluation.NOT_INSPECTED, (PAUSED,))
+
+
+def test_parts_taken_before_the_pause_are_inspected() -> None:
+    line = Line([board()])
+    line.trigger_parts(1)
+    line.answering.pause.set(PAUSED)
+    line.inspecting.step()
+    assert line.evaluations == [Evaluation.OK]
+
+
+def test_a_resumed_station_is_ready_again_unless_its_camera_is_away() -> None:
+    line = Line([board(), Transient("unplugged"), board()])
+    line.answering.pause.set(PAUSED)
+    line.waiting.step()
+    line.answering.pause.set(None)
+    line.waiting.step()
+    assert line.actuator.is_ready
+    line.trigger_parts(2)
+    line.inspecting.step()
+    line.inspecting.step()  # loses the camera
+    line.answering.pause.set(PAUSED)
+    line.waiting.step()
+    line.answering.pause.set(None)
+    line.waiting.step()
+    assert (line.actuator.is_ready, line.actuator.is_fault) == (False, True)
+
+
+def test_a_camera_that_returns_does_not_end_a_pause() -> None:
+    line = Line([board()])
+    line.answering.pause.set(PAUSED)
+    line.answering.ready(True)
+    assert not line.actuator.is_ready
+
+
+def test_what_can_wait_is_left_where_it_is() -> None:
+    line = Line([board()])
+    line.trigger.patient = True  # type: ignore[attr-defined]
+    line.answering.pause.set(PAUSED)
+    line.trigger_parts(1)
+    assert line.actuator.told == []
+    line.answering.pause.set(None)
+    line.waiting.step()
+    line.inspecting.step()
+    assert line.evaluations == [Evaluation.OK]

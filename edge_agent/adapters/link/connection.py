@@ -412,6 +412,9 @@ def _read_properties(message: paho.MQTTMessage) -> dict[str, str]:
             value = getattr(properties, name, None)
             if value:
                 found[key] = value
+        expiry_s = getattr(properties, "MessageExpiryInterval", None)
+        if expiry_s is not None:
+            found["mqtt.expiry_s"] = str(expiry_s)
         correlation = getattr(properties, "CorrelationData", None)
         if correlation:
             found["mqtt.correlation"] = bytes(correlation).decode(errors="replace")

@@ -72,11 +72,18 @@ class Dispatcher:
         self._matcher[route.topic_filter] = tuple(same)
 
     def filters(self) -> list[tuple[str, int]]:
-        """What to subscribe to: each filter once, with the highest QoS asked for."""
+        """What to subscribe to: each filter once, with the highest QoS asked for.
+
+        Filters that lie in a wider one are left out: a broker may deliver a message once for each.
+        """
         wanted: dict[str, int] = {}
         for route in self._routes:
             wanted[route.topic_filter] = max(route.qos, wanted.get(route.topic_filter, 0))
-        return list(wanted.items())
+        return [
+            (narrow, qos)
+            for narrow, qos in wanted.items()
+            if not any(wide != narrow and covers(wide, narrow) and wanted[wide] >= qos for wide in wanted)
+        ]
 
     def start(self) -> None:
         """Begin handling; again after a `stop`, too.
@@ -201,3 +208,14 @@ class Dispatcher:
             received_at=self._clock.now(),
             properties=arrived.properties,
         )
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Does the wide topic filter match whatever the narrow one matches?"""
+    mine, theirs = wide.split("/"), narrow.split("/")
+    for place, level in enumerate(mine):
+        if level == "#":
+            return True
+        if place >= len(theirs) or theirs[place] == "#" or level not in ("+", theirs[place]):
+            return False
+    return len(mine) == len(theirs)

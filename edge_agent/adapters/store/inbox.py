@@ -14,6 +14,9 @@ PRUNE_BATCH = 5_000
 _KNOWN = select(inbox.c.seq).where(
     inbox.c.source == bindparam("from_source"), inbox.c.message_id == bindparam("with_id")
 )
+_OUTCOME = select(inbox.c.outcome).where(
+    inbox.c.source == bindparam("from_source"), inbox.c.message_id == bindparam("with_id")
+)
 _ADD = inbox.insert()
 
 
@@ -23,8 +26,8 @@ class SqlInbox:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, message: InboundMessage) -> bool:
-        """False for a duplicate of (source, message_id)."""
+    def add(self, message: InboundMessage, *, outcome: str | None = None) -> bool:
+        """False for a duplicate of (source, message_id). With ``outcome`` it is processed already."""
         source, message_id = label(message.source), label(message.message_id)
         if self._session.first(_KNOWN, {"from_source": source, "with_id": message_id}) is not None:
             return False
@@ -36,10 +39,17 @@ class SqlInbox:
             "body": message.body,
             "properties": encode_strings(message.properties),
             "received_us": to_us(message.received_at),
-            "processed": False,
+            "processed": outcome is not None,
         }
+        if outcome is not None:
+            row |= {"processed_us": to_us(self._session.clock.now()), "outcome": label(outcome)}
         self._session.write(_ADD, row)
         return True
+
+    def outcome(self, source: str, message_id: str) -> str | None:
+        """What became of a message; None for one that is not known, or not processed yet."""
+        known: str | None = self._session.first(_OUTCOME, {"from_source": label(source), "with_id": label(message_id)})
+        return known
 
     def unprocessed(self, limit: int) -> list[tuple[int, InboundMessage]]:
         """Oldest first, with the store's row number."""
