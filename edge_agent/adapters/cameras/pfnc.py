@@ -8,7 +8,7 @@ import numpy as np
 from edge_agent.domain.faults import ConfigError
 from edge_agent.domain.frame import Pixels
 
-_GREY = frozenset({"Mono8", "Mono10", "Mono12", "Mono14", "Mono16"})
+_GREY_BITS = {"Mono8": 8, "Mono10": 10, "Mono12": 12, "Mono14": 14, "Mono16": 16}
 _COLOUR = {
     "RGB8": cv2.COLOR_RGB2BGR,
     "RGBa8": cv2.COLOR_RGBA2BGR,
@@ -18,8 +18,8 @@ _COLOUR = {
     "BayerGR8": cv2.COLOR_BayerGRBG2BGR,
     "BayerBG8": cv2.COLOR_BayerBGGR2BGR,
 }
-KNOWN = _GREY | frozenset(_COLOUR) | {"BGR8"}
-"""Formats that can be inspected. Deeper ones keep their values: a 12-bit pixel is 0 to 4095 in uint16."""
+KNOWN = frozenset(_GREY_BITS) | frozenset(_COLOUR) | {"BGR8"}
+"""Formats that can be inspected."""
 
 
 def require(pixel_format: str, *, camera_id: str) -> None:
@@ -32,9 +32,15 @@ def require(pixel_format: str, *, camera_id: str) -> None:
 def to_pixels(image: Any, pixel_format: str) -> Pixels:
     """An array as the camera sent it to (H, W) grey or (H, W, 3) BGR.
 
+    Formats of 10 to 14 bits come with their highest bit as the highest of uint16, so that full scale is the same for
+    every camera: the gate's brightness limits mean what they say. Nothing is lost by it.
+
     Args:
         image: (H, W) or (H, W, channels), uint8 or uint16, in the order that the format's name says; Bayer as mosaic.
     """
     code = _COLOUR.get(pixel_format)
-    pixels: Pixels = np.ascontiguousarray(image) if code is None else np.asarray(cv2.cvtColor(image, code))
-    return pixels
+    if code is not None:
+        return np.asarray(cv2.cvtColor(image, code))
+    pixels: Pixels = np.ascontiguousarray(image)
+    bits = _GREY_BITS.get(pixel_format, 8)
+    return pixels << np.uint16(16 - bits) if 8 < bits < 16 else pixels
