@@ -7,6 +7,9 @@ from edge_agent.domain.svg.canvas import Canvas, clean, number, shorten
 
 _SHAPES = ("circle", "square", "triangle", "diamond", "cross", "plus")
 
+_LETTER_PX, _BESIDE_PX = 5.3, 42.0
+"""Of the legend: a letter, and what stands beside the name (the mark and the count)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
@@ -34,7 +37,9 @@ def defect_map(
     shapes = {code: _SHAPES[index % len(_SHAPES)] for index, code in enumerate(codes)}
     part_w, part_h = (max(side, 1) for side in part_wh_px)
     scale = (width - 2) / part_w
-    tall, rows = part_h * scale, max((len(codes) + 1) // 2, 1)
+    # Short names stand in two columns; a class whose name would be cut off has a line of its own.
+    columns = 2 if all(len(code) * _LETTER_PX < width / 2 - _BESIDE_PX for code in codes) else 1
+    tall, rows = part_h * scale, max(-(-len(codes) // columns), 1)
     desc = f"{len(marks)} defects. " + ", ".join(f"{code}: {sum(m.code == code for m in marks)}" for code in codes)
     canvas = Canvas(width, tall + 8 + rows * 14, title=title, desc=desc, kind="map")
     canvas.shape("rect", "panel", x=1, y=1, width=width - 2, height=tall)
@@ -46,20 +51,32 @@ def defect_map(
     for mark in marks:
         x, y = min(max(mark.x_px, 0), part_w) * scale + 1, min(max(mark.y_px, 0), part_h) * scale + 1
         _mark(canvas, shapes[mark.code], x, y, f"{mark.code} {mark.hint}".strip())
-    _legend(canvas, codes, shapes, marks, tall + 14, width)
+    _legend(canvas, codes, shapes, marks, tall + 14, width, columns)
     return canvas.render()
 
 
 def _legend(
-    canvas: Canvas, codes: list[str], shapes: dict[str, str], marks: Sequence[Mark], top: float, width: float
+    canvas: Canvas,
+    codes: list[str],
+    shapes: dict[str, str],
+    marks: Sequence[Mark],
+    top: float,
+    width: float,
+    columns: int,
 ) -> None:
     if not codes:
         canvas.text(2, top + 3, "no defects")
     for index, code in enumerate(codes):
-        x, y = 7 + (index % 2) * width / 2, top + (index // 2) * 14
+        x, y = 7 + (index % columns) * width / columns, top + (index // columns) * 14
         _mark(canvas, shapes[code], x, y, "")
         count = sum(mark.code == code for mark in marks)
-        canvas.text(x + 9, y + 3.5, f"{shorten(code, int(width / 15))} ({count})", "ink", size=9.5)
+        canvas.text(
+            x + 9,
+            y + 3.5,
+            f"{shorten(code, int((width / columns - _BESIDE_PX) / _LETTER_PX))} ({count})",
+            "ink",
+            size=9.5,
+        )
 
 
 def _mark(canvas: Canvas, shape: str, x: float, y: float, hint: str) -> None:
