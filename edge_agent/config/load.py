@@ -135,13 +135,14 @@ class _Loader:
             if path is None:
                 continue
             located, parsed = self._parse(path, RecipeFile)
+            image = _golden_image(located.data) if located else None
+            if located and image:
+                self._existing(Path(image), located, ("golden", "image"))
             if located is None or parsed is None:
                 continue
             if parsed.product != product:
                 message = f"{product!r} is mapped to a recipe for product {parsed.product!r}"
                 self._complain(source, ("recipes", product), message)
-            if parsed.golden and parsed.golden.image:
-                self._existing(parsed.golden.image, located, ("golden", "image"))
             recipes[product] = as_recipe(parsed, sha256=self.files[str(path)], folder=self.folder)
         return recipes
 
@@ -194,6 +195,13 @@ def _strings(data: Any, key: str, kind: type[C]) -> C:
         return kind()
     names = found.values() if isinstance(found, dict) else found
     return found if all(isinstance(name, str) for name in names) else kind()
+
+
+def _golden_image(data: Any) -> str | None:
+    """The golden image's name in a recipe's text, so that a mistake elsewhere does not hide that it is missing."""
+    golden = data.get("golden") if isinstance(data, dict) else None
+    image = golden.get("image") if isinstance(golden, dict) else None
+    return image if isinstance(image, str) else None
 
 
 def _anchored(config: StationConfig, folder: Path) -> StationConfig:
