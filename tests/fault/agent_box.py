@@ -48,8 +48,16 @@ def until(true: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) 
         time.sleep(0.03)
 
 
+PRODUCT = "PCB-A"
 MODEL = Path(__file__).parents[2] / ".cache" / "models" / "smollm2-135m-instruct-q4.gguf"
 MODEL_OPTIONS = {"kind": "local", "model": str(MODEL), "threads": 1}
+
+
+def watch_the_share(station: dict[str, Any]) -> None:
+    """Every file on the camera's share is a part."""
+    path = station["camera"]["path"]
+    station["camera"] |= {"match": "trigger"}
+    station["trigger"] = {"kind": "folder", "path": path, "product_id": PRODUCT, "poll_ms": 20, "settle_ms": 20}
 
 
 def need_a_model() -> None:

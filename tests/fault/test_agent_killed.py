@@ -18,6 +18,7 @@ from tests.fault.agent_box import (
     missing,
     need_a_model,
     until,
+    watch_the_share,
     write_incidents,
 )
 
@@ -118,6 +119,38 @@ def check_orders(box: Box) -> None:
             assert (box.places.state / "documents" / document.path).read_bytes().startswith(b"%PDF")
             closed = [each for each in unit.answers.responses(order.order_id) if each.event == "closed"]
             assert len(closed) == 1
+
+
+def test_a_kill_in_the_middle_of_a_burst_of_triggers_loses_and_doubles_none(box: Box) -> None:
+    """Triggers wait in memory, in the store and with the broker; some are delivered again."""
+    burst = 100
+    box.broker.start()
+    box.configure(station=lambda station: station.update(cycle_ms=50))  # no images: each part is held
+    box.start_agent()
+    until(lambda: box.agent.events("connected to the broker"), "the agent is connected")
+    with Plc(box) as plc:
+        for number in range(burst):
+            plc.trigger(f"P-{number:03d}", sequence=number + 1)
+        until(lambda: box.recorded + box.unanswered >= 5, "the agent has taken some")
+        box.agent.kill()
+        box.start_agent()
+        until(lambda: box.recorded >= burst and not box.unanswered, "every trigger is answered")
+    assert Counter(box.part_ids) == Counter(f"P-{number:03d}" for number in range(burst))
+
+
+def test_kills_of_a_station_that_watches_a_folder_lose_and_double_no_file(box: Box) -> None:
+    random, files = Random(7), 30
+    box.configure(station=watch_the_share)
+    for number in range(files):  # any file is a part; these are held
+        (box.places.share / f"P-{number:03d}.png").write_bytes(b"not an image")
+    for already in (4, 15):
+        box.start_agent()
+        until(lambda already=already: box.recorded >= already, f"{already} files are answered")
+        time.sleep(random.uniform(0.0, 0.05))  # the moment of the kill, drawn by the seed
+        box.agent.kill()
+    box.start_agent()
+    until(lambda: box.recorded >= files and not box.unanswered, "every file is answered")
+    assert Counter(box.part_ids) == Counter(f"P-{number:03d}" for number in range(files))
 
 
 # --- SIGTERM --------------------------------------------------------------------------------------------------------

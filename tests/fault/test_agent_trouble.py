@@ -19,15 +19,24 @@ from edge_agent.domain.message import OutboxState
 from edge_agent.simulation.boards import Imaging, layout, render
 from edge_agent.simulation.broker import Broker
 from edge_agent.simulation.line.products import PRODUCTS
-from tests.fault.agent_box import MODEL_OPTIONS, Box, Plc, Process, missing, need_a_model, until, write_incidents
+from tests.fault.agent_box import (
+    MODEL_OPTIONS,
+    PRODUCT,
+    Box,
+    Plc,
+    Process,
+    missing,
+    need_a_model,
+    until,
+    watch_the_share,
+    write_incidents,
+)
 
 pytestmark = [
     pytest.mark.fault,
     pytest.mark.timeout(300),
     pytest.mark.skipif(bool(missing()), reason=missing() or "-"),
 ]
-
-PRODUCT = "PCB-A"
 
 
 @pytest.fixture
@@ -36,13 +45,6 @@ def box(tmp_path: Path) -> Iterator[Box]:
     made.configure(station=watch_the_share)
     yield made
     made.end()
-
-
-def watch_the_share(station: dict[str, Any]) -> None:
-    """Every file on the camera's share is a part."""
-    path = station["camera"]["path"]
-    station["camera"] |= {"match": "trigger"}
-    station["trigger"] = {"kind": "folder", "path": path, "product_id": PRODUCT, "poll_ms": 20, "settle_ms": 20}
 
 
 @pytest.fixture(scope="module")

@@ -272,6 +272,26 @@ def folder_trigger(folder: Path, seen: SeenFiles | None = None, **options: Any) 
     return trigger
 
 
+def test_a_file_that_was_noted_before_a_crash_is_skipped_and_one_that_cannot_be_noted_is_not(tmp_path: Path) -> None:
+    noted: list[str] = []
+
+    def remember(shot: Shot) -> bool:
+        if shot.part_id == "full":
+            raise Transient("disk full")
+        noted.append(shot.trigger_id)
+        return shot.part_id != "known"
+
+    seen = SeenInMemory()
+    made = FolderTriggerOptions(kind="folder", path=tmp_path, product_id="b", poll_ms=1, settle_ms=1, recursive=True)
+    trigger = FolderTrigger(made, station_id="aoi-1", strata={}, clock=SystemClock(), seen=seen, remember=remember)
+    for name in ("1/known.png", "2/full.png", "1/new.png", "2/new.png"):
+        drop(tmp_path / name)
+    trigger.open()
+    assert sorted(names(trigger)) == ["full", "new", "new"]
+    assert len(set(noted)) == len(noted) == 3, "files of one name and time in two folders are two triggers"
+    assert names(trigger) == []
+
+
 def drop(path: Path, *, mtime_s: int = 1_000) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes())

@@ -8,7 +8,7 @@ import json
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -116,7 +116,12 @@ class FolderTrigger:
     and the part is held instead of passing unseen.
 
     A file counts as seen when the next one is asked for: by then the station has taken note of its shot. A process
-    that dies in between asks for it again.
+    that dies in between finds it again, and skips it when it was noted.
+
+    Args:
+        seen: files that were asked for.
+        remember: notes a shot in the station's store; False when another shot was made of this file before a crash,
+            which has been or will be answered. Raises Transient: not noted; the station then refuses the shot.
     """
 
     patient = True
@@ -131,8 +136,10 @@ class FolderTrigger:
         clock: Clock,
         link: PlantLink | None = None,
         seen: SeenFiles | None = None,
+        remember: Callable[[Shot], bool] = lambda _: True,
     ) -> None:
         self._options = options
+        self._remember = remember
         self._station_id = station_id
         self._strata = dict(strata)
         self._clock = clock
@@ -202,11 +209,22 @@ class FolderTrigger:
     def _next_due(self) -> Shot | None:
         while self._due:
             mark = self._due.popleft()
-            if mark not in self._seen:
+            if mark in self._seen:
+                continue
+            self._resting.pop(mark[0], None)
+            shot = self._shot(mark)
+            if self._is_new(shot):
                 self._handed = mark
-                self._resting.pop(mark[0], None)
-                return self._shot(mark)
+                return shot
+            log.info("file was asked for before a crash, ignored", station=self._station_id, file=mark[0])
+            self._seen.add(mark)
         return None
+
+    def _is_new(self, shot: Shot) -> bool:
+        try:
+            return self._remember(shot)
+        except Transient:
+            return True  # the station finds out as well, and holds the part
 
     def _entries(self, folder: str) -> Iterator[Mark]:
         try:
@@ -229,7 +247,7 @@ class FolderTrigger:
             station_id=self._station_id,
             part_id=path.stem if self._options.part_id == "stem" else str(shot_id),
             product_id=self._options.product_id,
-            trigger_id=f"{path.name}@{mark[1]}",
+            trigger_id=f"{os.path.relpath(path, self._options.path)}@{mark[1]}-{mark[2]}",
             triggered_at=self._clock.now(),
             triggered_ns=self._clock.monotonic_ns(),
             sequence=self._count,
