@@ -26,7 +26,7 @@ UNIT = "edge-agent.service"
 PASSWORD = "word-of-the-box"
 INTERVAL_MS = 20
 """Faster than the box can inspect, so that parts are always waiting when it is killed."""
-EXPOSURE_LIMIT = 1.5
+EXPOSURE_LIMIT = 1.2
 
 
 def _lacking() -> str:
