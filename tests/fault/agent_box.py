@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
+import psycopg
 import pytest
 import yaml
 from paho.mqtt.enums import CallbackAPIVersion
@@ -168,6 +170,7 @@ class Box:
             place.mkdir(parents=True, exist_ok=True)
         self.broker = Broker(self.places.broker, settings={"autosave_interval": "1", "autosave_on_changes": "true"})
         self.state = self.places.state
+        self.url = ""
         self.root = ""
         self.agent = self._process("agent", ["-m", "edge_agent.cli", "run", "--config", str(self.places.config)])
         self.agent.words += ["--log-style", "json"]
@@ -248,7 +251,7 @@ class Box:
     def store(self) -> Database:
         """The agent's store, read beside it."""
         if self._store is None:
-            self._store = Database(sqlite_url(self.state), clock=SystemClock())
+            self._store = Database(self.url or sqlite_url(self.state), clock=SystemClock())
         return self._store
 
     @property
@@ -292,17 +295,24 @@ class Box:
             return list(ledger.execute(query))
 
     def _ask(self, query: str) -> Any:
-        """One number from the agent's database, from outside."""
+        """One number from the agent's database, from outside; None when it cannot be asked now."""
         file = self.state / FILE_NAME
-        if not file.exists():
+        if not self.url and not file.exists():
             return None
-        database = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5)
         try:
-            return database.execute(query).fetchone()[0]
-        except sqlite3.OperationalError:  # not migrated yet
+            with self._reading() as database:
+                return database.execute(query).fetchone()[0]
+        except (sqlite3.OperationalError, psycopg.Error):  # not migrated yet, or away
             return None
-        finally:
-            database.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        if self.url:
+            with psycopg.connect(self.url.replace("+psycopg", ""), connect_timeout=5) as server:
+                yield server
+            return
+        with closing(sqlite3.connect(f"file:{self.state / FILE_NAME}?mode=ro", uri=True, timeout=5)) as file:
+            yield file
 
     # --- talking to it ----------------------------------------------------------------------------------------------
 
