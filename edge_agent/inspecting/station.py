@@ -169,7 +169,7 @@ class Answering:
             look.inspection,
             evaluation=Evaluation.NOT_INSPECTED,
             disposition=Disposition.HOLD,
-            reasons=(reason, *look.inspection.reasons),
+            reasons=(reason, *(one for one in look.inspection.reasons if one.code != reason.code)),
         )
         self._report(Condition.DOWN, reason.text)
         if len(self._waiting) >= _RETRY_RECORD:

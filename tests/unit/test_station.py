@@ -172,6 +172,10 @@ def test_a_trigger_that_cannot_be_recorded_is_held_at_once() -> None:
     line.trigger_parts(1)
     assert line.actuator.told == [("HOLD", "P-0")]
     assert line.channel.ledger.offered == 0
+    line.recorder.fails = False
+    line.inspecting.step()
+    (inspection,) = line.recorder.kept.values()
+    assert [reason.code for reason in inspection.reasons] == ["store.failed"]
 
 
 def test_a_restarted_worker_does_not_answer_for_what_this_process_has_in_hand() -> None:
