@@ -20,8 +20,11 @@ COMMANDS = {
     "inspect": ("edge_agent.commands.inspect", "Inspect image files."),
     "evaluate": ("edge_agent.commands.evaluate", "Measure a detector on labelled images."),
     "report": ("edge_agent.commands.report", "Print a work-order sheet or a shift report as PDF."),
+    "data": ("edge_agent.commands.data", "Import labelled images, and check them before anything learns from them."),
     "models": ("edge_agent.commands.models", "List and verify models."),
     "orders": ("edge_agent.commands.orders", "List, show and answer work orders."),
+    "outbox": ("edge_agent.commands.outbox", "Show what waits for the plant; retry or drop what was put aside."),
+    "audit": ("edge_agent.commands.audit", "Verify, list and export the audit log."),
     "replay": ("edge_agent.commands.replay", "Run stored inspections through the present diagnosis."),
 }
 """Command to (module, one line of help). The module has a ``command`` function or a typer ``app``."""

@@ -23,7 +23,7 @@ from edge_agent.domain.document import Document
 from edge_agent.domain.frame import Frame, Pixels
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import ImageRef, Inspection
-from edge_agent.domain.message import InboundMessage, OutboundMessage, OutboxRow, OutboxState
+from edge_agent.domain.message import InboundMessage, Lane, OutboundMessage, OutboxRow, OutboxState
 from edge_agent.domain.part import Shot
 from edge_agent.domain.plant import PlantEvent, Sample
 from edge_agent.domain.verdict import ConfirmedCase, JobResponse
@@ -389,6 +389,16 @@ class Outbox(Protocol):
     def counts(self) -> Mapping[OutboxState, int]: ...
 
     def oldest_pending(self) -> datetime | None: ...
+
+    def counts_by_lane(self) -> Mapping[tuple[Lane, OutboxState], int]:
+        """Only pairs that occur."""
+        ...
+
+    def get(self, sequence: int) -> OutboxRow | None: ...
+
+    def drop(self, sequence: int, *, detail: str) -> bool:
+        """A person gives a quarantined row up: it expires. False when it is not quarantined."""
+        ...
 
     def rows(self, *, state: OutboxState | None = None, limit: int = 100) -> list[OutboxRow]:
         """Newest first, for people."""

@@ -1,20 +1,18 @@
 """``edge-agent orders``: list, show and answer work orders, also while the daemon runs."""
 
 import json
-import os
-from pathlib import Path
+from hashlib import sha256
 from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
 from edge_agent.adapters.clock import SystemClock
-from edge_agent.adapters.store.database import Database, sqlite_url
+from edge_agent.commands.stored import State, open_store, person
 from edge_agent.contract import payloads, topics
 from edge_agent.contract.inbound import InvalidMessage, identified, job_response
 from edge_agent.domain.analysis import Analysis
 from edge_agent.domain.evidence import Evidence
-from edge_agent.domain.faults import ConfigError
 from edge_agent.domain.message import InboundMessage
 from edge_agent.domain.verdict import ResponseEvent
 from edge_agent.domain.work_order import WorkOrder
@@ -23,7 +21,6 @@ from edge_agent.ports import UnitOfWork
 app = typer.Typer(no_args_is_help=True)
 LOCAL_SOURCE = "urn:edge-agent:local"
 
-State = Annotated[Path | None, typer.Option(help="State folder; default $STATE_DIRECTORY, else ./state.")]
 Number = Annotated[str, typer.Argument(help="The order's number (WO-0007) or id.")]
 Format = Annotated[str, typer.Option("--format", help="text or json.")]
 
@@ -38,7 +35,7 @@ def list_orders(
 
     Example: edge-agent orders list --all --state state
     """
-    store = _open(state)
+    store = open_store(state)
     with store.reader() as uow:
         orders = uow.orders.list(open_only=not everything)
     store.close()
@@ -60,7 +57,7 @@ def show(number: Number, state: State = None, form: Format = "text") -> None:
 
     Example: edge-agent orders show WO-0001
     """
-    store = _open(state)
+    store = open_store(state)
     with store.reader() as uow:
         order = _find(uow, number)
         analysis = uow.analyses.latest(order.incident_id)
@@ -94,7 +91,7 @@ def respond(
 
     Example: edge-agent orders respond WO-0001 closed --cause A17 --action clean-etch-nozzles --minutes 35
     """
-    store = _open(state)
+    store = open_store(state)
     clock = SystemClock()
     with store.reader() as uow:
         order = _find(uow, number)
@@ -126,6 +123,13 @@ def respond(
     _checked(message)
     with store.unit(durable=True) as uow:
         uow.inbox.add(message)
+        uow.audit.append(
+            actor=person(),
+            action="order.answered",
+            subject=f"order:{order.number}",
+            after=sha256(message.body).hexdigest(),
+            detail=f"revision {order.revision}: {event.value}{f', cause {cause}' if cause else ''}",
+        )
         uow.commit()
     store.close()
     typer.echo(f"{order.number}: {event.value} is on its way")
@@ -147,15 +151,6 @@ def close(
     respond(
         number, ResponseEvent.CLOSED, cause=cause, text=text, action=action, part=None, minutes=minutes, state=state
     )
-
-
-def _open(state: Path | None) -> Database:
-    """Raises ConfigError: there is no store."""
-    folder = state or Path(os.environ.get("STATE_DIRECTORY", "state").partition(":")[0])
-    url = sqlite_url(folder)
-    if not Path(url.partition(":///")[2]).is_file():
-        raise ConfigError(f"{folder} holds no store: expected {url}; give the state folder with --state")
-    return Database(url, clock=SystemClock())
 
 
 def _find(uow: UnitOfWork, number: str) -> WorkOrder:

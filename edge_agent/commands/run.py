@@ -9,7 +9,7 @@ import structlog
 import typer
 
 from edge_agent import __version__
-from edge_agent.bootstrap import Parts, build, table
+from edge_agent.bootstrap import Parts, build, note_start, table
 from edge_agent.commands.check import verify
 from edge_agent.config import load
 from edge_agent.observability import logs
@@ -38,6 +38,7 @@ def command(
     verify(configuration)
     log.info("starting", version=__version__, config=str(configuration.folder), agent=configuration.plant.agent)
     parts = build(configuration)
+    note_start(parts)
     supervisor = Supervisor(table(parts, is_alive=lambda: supervisor.is_alive), status=lambda: status_line(parts))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.request_stop())

@@ -1,8 +1,10 @@
 """The learner: applies the plant's answers, tests whether the action helped, and refits the ranking's weights."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import structlog
@@ -190,15 +192,35 @@ class Learner:
 
     def _activate(self, uow: UnitOfWork, fitted: Refit, orders: list[str], history: list[dict[str, Any]]) -> None:
         record = as_record(fitted.weights)
+        note_weights(uow, record, actor=self._sender.agent, detail=f"{fitted.cases} cases; {fitted.reason}")
         uow.facts.set(WEIGHTS, record)
         kept = {"weights": record, "orders": orders, "loss": fitted.loss, "seed_loss": fitted.seed_loss}
         uow.facts.set(HISTORY, [*history[-(KEPT_VERSIONS - 1) :], kept])
 
 
-def roll_back(uow: UnitOfWork) -> Weights:
+def roll_back(uow: UnitOfWork, *, actor: str = "terminal") -> Weights:
     """Use the weights before the present ones again; the seed when there are none. Commits nothing."""
     history: list[dict[str, Any]] = uow.facts.get(HISTORY) or []
     earlier = history[:-1]
+    record = earlier[-1]["weights"] if earlier else None
+    note_weights(uow, record, actor=actor, detail="rolled back")
     uow.facts.set(HISTORY, earlier)
-    uow.facts.set(WEIGHTS, earlier[-1]["weights"] if earlier else None)
-    return from_record(earlier[-1]["weights"] if earlier else None)
+    uow.facts.set(WEIGHTS, record)
+    return from_record(record)
+
+
+def note_weights(uow: UnitOfWork, record: Mapping[str, Any] | None, *, actor: str, detail: str) -> None:
+    """Note in the audit log which weights are used from now on (None: the seed); belongs before they are set."""
+    version = record["version"] if record else "seed"
+    uow.audit.append(
+        actor=actor,
+        action="weights.activated",
+        subject="weights",
+        before=_digest(uow.facts.get(WEIGHTS)),
+        after=_digest(record),
+        detail=f"{version}: {detail}",
+    )
+
+
+def _digest(record: Mapping[str, Any] | None) -> str:
+    return sha256(json.dumps(record, sort_keys=True).encode()).hexdigest() if record else ""

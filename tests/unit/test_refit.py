@@ -131,4 +131,9 @@ def test_the_learner_activates_keeps_versions_and_rolls_back(tmp_path: Path) -> 
         assert len(uow.facts.get(HISTORY)) == 2
         assert roll_back(uow).version == one.version
         assert roll_back(uow).version == "seed"
+        noted = [(entry.action, entry.detail.split(":")[0], entry.after) for entry in uow.audit.rows()]
+        assert [version for _, version, _ in noted] == [one.version, two.version, one.version, "seed"]
+        assert {action for action, _, _ in noted} == {"weights.activated"}
+        assert noted[0][2] == noted[2][2] != noted[1][2]
+        assert noted[3][2] == ""
         uow.commit()

@@ -147,6 +147,12 @@ class SqlOutbox:
         }
         self._session.write(outbox.update().where(outbox.c.sequence == sequence, _UNDER_WAY).values(stopped))
 
+    def drop(self, sequence: int, *, detail: str) -> bool:
+        """A person gives a quarantined row up: it expires. False when it is not quarantined."""
+        meant = outbox.c.sequence == sequence, outbox.c.state == OutboxState.QUARANTINED.value
+        over = {"state": OutboxState.EXPIRED.value, "detail": label(detail)}
+        return self._session.write(outbox.update().where(*meant).values(over)) > 0
+
     def expire(self, now: datetime) -> int:
         """Mark rows past ``expires_at``; how many."""
         late = outbox.c.expires_us <= to_us(now)
@@ -164,6 +170,16 @@ class SqlOutbox:
         query = select(outbox.c.state, func.count().label("n")).group_by(outbox.c.state)
         found = {row["state"]: row["n"] for row in self._session.rows(query)}
         return {state: found.get(state.value, 0) for state in OutboxState}
+
+    def counts_by_lane(self) -> Mapping[tuple[Lane, OutboxState], int]:
+        """Number of rows by lane and state; only pairs that occur."""
+        query = select(outbox.c.lane, outbox.c.state, func.count().label("n")).group_by(outbox.c.state, outbox.c.lane)
+        return {(Lane(row["lane"]), OutboxState(row["state"])): row["n"] for row in self._session.rows(query)}
+
+    def get(self, sequence: int) -> OutboxRow | None:
+        """The row, whatever its state."""
+        found = self._session.rows(select(outbox).where(outbox.c.sequence == sequence))
+        return _outbox_row(found[0]) if found else None
 
     def oldest_pending(self) -> datetime | None:
         """When the oldest row without PUBACK was written."""
