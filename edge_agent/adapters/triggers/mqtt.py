@@ -1,6 +1,7 @@
 """A message per part: the PLC's or MES's word that a part is in place."""
 
 import queue
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -67,6 +68,7 @@ class MqttTrigger:
         self._clock = clock
         self._remember = remember
         self._closed = False
+        self._taking = threading.Lock()
         self._shots: queue.Queue[Shot] = queue.Queue(MAX_WAITING)
         self._refused: queue.Queue[tuple[Shot, Reason]] = queue.Queue(MAX_REFUSED)
         self._known: OrderedDict[str, None] = OrderedDict()
@@ -104,7 +106,8 @@ class MqttTrigger:
 
     def close(self) -> None:
         """Hand out as refused what still waits; what comes from now on stays with the broker."""
-        self._closed = True
+        with self._taking:  # one that is being taken still gets into the queue, and out of it
+            self._closed = True
         while not self._shots.empty():
             reason = Reason(code="agent.stopping", text="the agent was stopped before this part was inspected")
             self._refuse(self._shots.get_nowait(), reason)
@@ -123,7 +126,8 @@ class MqttTrigger:
         if (asked.trigger_id or "") in self._known:
             log.info("duplicate trigger ignored", station=self._station_id, trigger=asked.trigger_id)
             return
-        self._take(asked, message)
+        with self._taking:
+            self._take(asked, message)
 
     def _take(self, asked: _Message, message: InboundMessage) -> None:
         """Note the trigger, then queue its shot. Raises Transient: nothing has happened, it can be tried again."""
