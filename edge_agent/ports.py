@@ -223,8 +223,10 @@ class Inspections(Protocol):
         """Newest first."""
         ...
 
-    def count(self, start: datetime | None = None, end: datetime | None = None) -> Mapping[str, int]:
-        """Number by evaluation."""
+    def count(
+        self, start: datetime | None = None, end: datetime | None = None, *, station_id: str | None = None
+    ) -> Mapping[str, int]:
+        """Number by evaluation of inspections that ended in [start, end); every evaluation is there."""
         ...
 
     def count_defects(
@@ -574,7 +576,9 @@ class PlantLink(Protocol):
         """Send what the outbox has due, within the window, and book the acknowledgements; rows sent."""
         ...
 
-    def publish_state(self, body: bytes, topic: str, *, retain: bool = True, qos: int = 0) -> None:
+    def publish_state(
+        self, body: bytes, topic: str, *, retain: bool = True, qos: int = 0, expiry_s: int | None = None
+    ) -> None:
         """Best-effort telemetry or state, outside the outbox; dropped when offline."""
         ...
 

@@ -12,6 +12,7 @@ from edge_agent.adapters.link.inbox import InboxHandlers
 from edge_agent.bootstrap.box_state import verbs
 from edge_agent.bootstrap.housekeeping import Housekeeping
 from edge_agent.bootstrap.parts import Parts, StationParts
+from edge_agent.bootstrap.plant_metrics import EVERY, PlantMetrics
 from edge_agent.contract import topics
 from edge_agent.inspecting.station import InspectionWorker, TriggerWorker
 from edge_agent.learning.learner import Learner
@@ -275,6 +276,13 @@ def jobs(parts: Parts) -> list[Job]:
         health=parts.health,
         clock=parts.clock,
     )
+    figures = PlantMetrics(
+        store=parts.store,
+        link=parts.link,
+        stations=[station.station.config.id for station in parts.stations],
+        state=parts.folders.state,
+        clock=parts.clock,
+    )
     shift_ends = [
         Job(name=f"shift report {at}", when=when, run=lambda: ask_for_shift_report(parts))
         for at, when in zip(
@@ -283,6 +291,7 @@ def jobs(parts: Parts) -> list[Job]:
     ]
     return [
         *shift_ends,
+        Job(name="plant metrics", when=every(EVERY), run=figures.publish),
         Job(name="state", when=every(timedelta(hours=1)), run=lambda: tell_state(parts)),
         Job(name="gauges", when=every(timedelta(seconds=5)), run=house.measure),
         Job(name="expire messages", when=every(timedelta(minutes=1)), run=house.expire_messages),

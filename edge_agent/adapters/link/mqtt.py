@@ -89,13 +89,22 @@ class MqttLink:
         self._dispatcher.raise_bug()
         return self._relay.step(max_wait_s)
 
-    def publish_state(self, body: bytes, topic: str, *, retain: bool = True, qos: int = 0) -> None:
+    def publish_state(
+        self, body: bytes, topic: str, *, retain: bool = True, qos: int = 0, expiry_s: int | None = None
+    ) -> None:
         """Publish outside the outbox, on a topic below the root; dropped when offline."""
         limits = self._connection.limits
         if limits is not None:
             content_type = CONTENT_TYPE if topic == topics.STATE else "application/json"
             self._connection.publish(
-                Outgoing(topic=self._under(topic), body=body, qos=qos, retain=retain, content_type=content_type),
+                Outgoing(
+                    topic=self._under(topic),
+                    body=body,
+                    qos=qos,
+                    retain=retain,
+                    content_type=content_type,
+                    expiry_s=expiry_s,
+                ),
                 limits.epoch,
             )
 

@@ -114,11 +114,13 @@ class SqlInspections:
         query = select(inspections.c.document).where(*_at(station_id)).order_by(inspections.c.seq.desc()).limit(limit)
         return [decode(Inspection, row["document"]) for row in self._session.rows(query)]
 
-    def count(self, start: datetime | None = None, end: datetime | None = None) -> Mapping[str, int]:
-        """Number by evaluation; every evaluation is there."""
+    def count(
+        self, start: datetime | None = None, end: datetime | None = None, *, station_id: str | None = None
+    ) -> Mapping[str, int]:
+        """Number by evaluation of inspections that ended in [start, end); every evaluation is there."""
         query = (
             select(inspections.c.evaluation, func.count().label("n"))
-            .where(*_ended(start, end))
+            .where(*_ended(start, end), *_at(station_id))
             .group_by(inspections.c.evaluation)
         )
         found = {row["evaluation"]: row["n"] for row in self._session.rows(query)}
