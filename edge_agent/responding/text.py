@@ -54,7 +54,7 @@ def summary(
 
 def _fact(evidence_id: str, evidence: Sequence[Evidence]) -> str:
     found = next(one for one in evidence if one.evidence_id == evidence_id)
-    short = phrase(found.token) if found.token else found.statement
+    short = _short(found)
     return f"{short} ({evidence_id})"
 
 
@@ -116,3 +116,14 @@ def _suspect(one: Hypothesis, evidence: Sequence[Evidence]) -> str:
 
 def _open_set(analysis: Analysis) -> list[str]:
     return ["It could also be something that is not listed."] if analysis.unknown_score >= 0.3 else []
+
+
+def _short(found: Evidence) -> str:
+    """The evidence in a few words. A signal by the name that the plant gave it, as its statement begins."""
+    if not found.token:
+        return found.statement
+    verb = " rose " if found.token.endswith("+") else " fell "
+    name, told, _ = found.statement.partition(verb)
+    if found.token.startswith("tel:") and told:
+        return f"{name[:1].lower()}{name[1:]}{verb.rstrip()}"
+    return phrase(found.token)

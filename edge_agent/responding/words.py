@@ -19,8 +19,8 @@ def share(value: float) -> str:
 
 
 def clock_time(at: datetime) -> str:
-    """Hours, minutes and seconds in UTC, as in the records."""
-    return at.astimezone(UTC).strftime("%H:%M:%S")
+    """``10:42:07 UTC``: as in the records. It names its zone, because a sheet's own times are the plant's."""
+    return at.astimezone(UTC).strftime("%H:%M:%S UTC")
 
 
 def defect_name(code: str) -> str:

@@ -149,7 +149,7 @@ def test_what_was_found_comes_before_what_is_rightly_absent() -> None:
 
 
 def test_the_problem_in_one_sentence() -> None:
-    assert problem(INCIDENT) == "Open on aoi-1 since 06:00:00: 31 of 260 parts (12 %), 24 times the normal rate"
+    assert problem(INCIDENT) == "Open on aoi-1 since 06:00:00 UTC: 31 of 260 parts (12 %), 24 times the normal rate"
 
 
 def test_the_summary_cites_what_was_found() -> None:
