@@ -267,7 +267,13 @@ def _station(
         adapter(ACTUATORS, options.kind)(options, station_id=config.id, clock=clock) for options in config.actuators
     ]
     answering = Answering(
-        station_id=config.id, recorder=recorder, actuators=actuators, health=health, clock=clock, pause=pause
+        station_id=config.id,
+        recorder=recorder,
+        actuators=actuators,
+        health=health,
+        clock=clock,
+        pause=pause,
+        every_shot=config.mode == "triggered",
     )
     trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link, answering.remember)
     references = goldens()

@@ -46,8 +46,11 @@ class Answering:
         health: Health,
         clock: Clock,
         pause: Pause | None = None,
+        every_shot: bool = True,
     ) -> None:
+        """Args: ``every_shot`` owes an answer; False where the newest one replaces those that still wait."""
         self.station_id = station_id
+        self._every_shot = every_shot
         self.pause = pause or Pause()
         self._is_ready = False
         self._withdrawn = False
@@ -75,7 +78,7 @@ class Answering:
 
     def expect(self, shot: Shot) -> Reason | None:
         """Note that a shot owes an answer; the reason why it cannot be noted, which refuses it."""
-        if shot.shot_id in self._in_hand:
+        if shot.shot_id in self._in_hand or not self._every_shot:
             return None
         self._in_hand.add(shot.shot_id)
         try:
@@ -94,6 +97,8 @@ class Answering:
         Raises:
             Transient: it could not be noted; the source shall keep it.
         """
+        if not self._every_shot:
+            return True
         self._in_hand.add(shot.shot_id)  # first: once noted, it must not look like one that an earlier process left
         try:
             is_new = self._recorder.expect(shot, once_within=once_within)

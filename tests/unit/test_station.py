@@ -19,13 +19,13 @@ from tests.unit.test_inspector import recipe
 class Line:
     """A station on fakes."""
 
-    def __init__(self, outcomes: list[object], *, capacity: int = 2) -> None:
+    def __init__(self, outcomes: list[object], *, capacity: int = 2, every_shot: bool = True) -> None:
         self.clock = FakeClock()
         self.camera = FakeCamera(self.clock, outcomes)  # type: ignore[arg-type]
         self.recorder = FakeRecorder()
         self.actuator = FakeActuator()
         self.health = Health()
-        self.channel: Channel[Shot] = Channel(capacity)
+        self.channel: Channel[Shot] = Channel(capacity, when_full="refuse" if every_shot else "drop")
         self.trigger = FakeTrigger()
         inspector = Inspector(
             camera=self.camera,
@@ -42,6 +42,7 @@ class Line:
             actuators=[self.actuator],
             health=self.health,
             clock=self.clock,
+            every_shot=every_shot,
         )
         self.waiting = TriggerWorker(
             source=self.trigger,
@@ -176,6 +177,16 @@ def test_a_trigger_that_cannot_be_recorded_is_held_at_once() -> None:
     line.inspecting.step()
     (inspection,) = line.recorder.kept.values()
     assert [reason.code for reason in inspection.reasons] == ["store.failed"]
+
+
+def test_where_the_newest_shot_wins_the_dropped_ones_owe_nothing() -> None:
+    line = Line([board()], capacity=1, every_shot=False)
+    assert line.answering.remember(shot(line.clock, "P-sent"))
+    line.trigger_parts(5)
+    assert line.channel.ledger.dropped == 4
+    assert line.recorder.expected == {}
+    line.inspecting.step()
+    assert [told for told in line.actuator.told if told[0] != "busy"] == [("ACCEPT", "P-4")]
 
 
 def test_a_restarted_worker_does_not_answer_for_what_this_process_has_in_hand() -> None:
