@@ -29,6 +29,8 @@ pytestmark = [
 ]
 
 PARTS = 80
+KILLED_AFTER_S = 20
+"""TimeoutStopSec of the service: the ordered stop takes at most 15 s, and the interpreter has to end as well."""
 
 
 @pytest.fixture
@@ -164,7 +166,7 @@ def test_a_stop_under_load_answers_what_it_took_and_leaves_the_rest_with_the_bro
     until(lambda: box.recorded >= 12, "parts are inspected")
     code, took_s = box.agent.terminate()
     assert (code, box.retained_state()["online"], box.unanswered) == (0, False, 0)
-    assert took_s < 15
+    assert took_s < KILLED_AFTER_S
     box.start_agent()
     assert box.line.popen is not None
     assert box.line.popen.wait(60) == 0, box.line.said
@@ -212,6 +214,6 @@ def check_stop(box: Box) -> None:
         code, took_s = box.agent.terminate()
         until(lambda: len(plc.answers) >= 5, "the parts are answered")
     assert code == 0, box.agent.said[-3000:]
-    assert took_s < 15
+    assert took_s < KILLED_AFTER_S
     assert (box.retained_state()["online"], box.unanswered) == (False, 0)
     assert Counter(box.part_ids) == Counter(f"P-{number}" for number in range(5))
