@@ -1,6 +1,7 @@
 """Load a configuration folder: every file, every error at once, each with file, line, value and expectation."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,7 +166,7 @@ class _Loader:
             self._existing(plant.mqtt.password_file, located, ("mqtt", "password_file"))
         if plant.mqtt.tls:
             for name, path in plant.mqtt.tls:
-                if path is not None:
+                if path is not None and not _comes_with_the_service(path):
                     self._existing(path, located, ("mqtt", "tls", name))
         if plant.models_dir and not (self.folder / plant.models_dir).is_dir():
             self._complain(located, ("models_dir",), f"no such folder: {self.folder / plant.models_dir}")
@@ -195,6 +196,11 @@ def _strings(data: Any, key: str, kind: type[C]) -> C:
         return kind()
     names = found.values() if isinstance(found, dict) else found
     return found if all(isinstance(name, str) for name in names) else kind()
+
+
+def _comes_with_the_service(path: Path) -> bool:
+    """A credential that systemd lays down when the service starts, looked at from outside the service."""
+    return path.is_relative_to("/run/credentials") and "CREDENTIALS_DIRECTORY" not in os.environ
 
 
 def _golden_image(data: Any) -> str | None:

@@ -370,3 +370,13 @@ def test_inspect_says_what_is_missing(words: list[str], code: int | None, told: 
     assert done.returncode in ({2, CONFIG_WRONG, 0} if code is None else {code}), done.stderr + done.stdout
     assert told in done.stderr + done.stdout
     assert done.returncode or "NOT_INSPECTED" in done.stdout
+
+
+def test_a_credential_that_comes_with_the_service_is_taken_on_trust_outside_of_it(plant: Path) -> None:
+    key = "/run/credentials/edge-agent.service/client-key"
+    (plant / "ca.pem").write_text("")
+    line(PLANT, "port: 1883", f"port: 8883, tls: {{ca_file: ca.pem, cert_file: ca.pem, key_file: {key}}}")(plant)
+    outside = {name: value for name, value in os.environ.items() if name != "CREDENTIALS_DIRECTORY"}
+    program = [sys.executable, "-m", "edge_agent.cli", "check", str(plant)]
+    assert subprocess.run(program, env=outside, capture_output=True, timeout=60, check=False).returncode == 0
+    assert key in edge_agent("check", plant, CREDENTIALS_DIRECTORY="/run/credentials/edge-agent.service").stderr
