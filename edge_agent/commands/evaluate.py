@@ -43,9 +43,14 @@ def evaluate() -> None:
 @app.command("detector")
 def detector(
     model: Annotated[str, typer.Option(help="name or name/version.")],
-    data: Annotated[str, typer.Option(help="boards:SEED:N (rendered), or a folder in DeepPCB's manner.")],
-    groups: Annotated[str, typer.Option(help="DeepPCB groups, separated by commas; default all.")] = "",
-    split: Annotated[Path | None, typer.Option(help="A file that lists DeepPCB images.")] = None,
+    data: Annotated[str, typer.Option(help="boards:SEED:N (rendered), an imported data set, or DeepPCB's folder.")],
+    groups: Annotated[str, typer.Option(help="Groups, separated by commas; default all.")] = "",
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file that lists DeepPCB images; of an imported data set train, val or test (the default)."
+        ),
+    ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Judge parts by this recipe instead of the plain one.")] = None,
     models: Annotated[Path, typer.Option(help="The folder of the models.")] = MODELS,
     threads: Annotated[int, typer.Option(min=1, max=64)] = 1,
@@ -62,6 +67,8 @@ def detector(
     edge-agent evaluate detector --model board --data boards:1:200
 
     edge-agent evaluate detector --model deeppcb --data DeepPCB --groups group92000 --json
+
+    edge-agent evaluate detector --model deeppcb --data build/data --split test
     """
     logs.configure(level="warning", style="console")
     selection = Selection(groups=tuple(name for name in groups.split(",") if name), split=split)

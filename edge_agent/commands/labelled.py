@@ -6,7 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.adapters.cameras.image_file import read_image
+from edge_agent.adapters.cameras.image_file import decode, read_image
+from edge_agent.datasets.choosing import measured_items
+from edge_agent.datasets.dataset import Item
+from edge_agent.datasets.disk import is_dataset
+from edge_agent.datasets.files import Unreadable
+from edge_agent.datasets.looking import read_verified
 from edge_agent.domain.defect import BoxXyxy
 from edge_agent.domain.faults import ConfigError, PartFault
 from edge_agent.domain.frame import Pixels
@@ -18,24 +23,28 @@ DEEPPCB_CODES = dict(enumerate(CODES, start=1))
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Labelled:
-    """An image, its golden image and the truth."""
+    """An image, its golden image (where there is one) and the truth."""
 
     name: str
     image: Pixels
-    golden: Pixels
+    golden: Pixels | None
     truth: tuple[tuple[str, BoxXyxy], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which part of a DeepPCB folder: groups, or the images a split file lists; neither takes all."""
+    """Which part of a folder: groups, or a split.
+
+    In DeepPCB's manner a split is a file that lists images, and neither takes all; of an imported data set it is
+    ``train``, ``val`` or ``test``, and neither takes the test split.
+    """
 
     groups: tuple[str, ...] = ()
     split: Path | None = None
 
 
 def load(data: str, selection: Selection) -> Iterator[Labelled]:
-    """``boards:SEED:N`` renders N boards; anything else is a folder in DeepPCB's manner.
+    """``boards:SEED:N`` renders N boards; anything else is an imported data set or a folder in DeepPCB's manner.
 
     Raises:
         ConfigError: neither, or something in it cannot be read.
@@ -45,7 +54,25 @@ def load(data: str, selection: Selection) -> Iterator[Labelled]:
     folder = Path(data)
     if not folder.is_dir():
         raise ConfigError(f"data {data!r}: expected boards:SEED:N or a folder")
-    return _deeppcb(folder, selection)
+    return _imported(folder, selection) if is_dataset(folder) else _deeppcb(folder, selection)
+
+
+def _imported(folder: Path, selection: Selection) -> Iterator[Labelled]:
+    split = str(selection.split) if selection.split else ""
+    items = measured_items(folder, groups=selection.groups, split=split)
+    return (_imported_item(folder, item) for item in items)
+
+
+def _imported_item(folder: Path, item: Item) -> Labelled:
+    truth = tuple((box.code, box.xyxy_px) for box in item.boxes)
+    try:
+        image = read_verified(folder, item.image, item.sha256, decode)
+        golden = read_verified(folder, item.golden, item.golden_sha256, decode) if item.golden else None
+    except Unreadable as error:
+        raise ConfigError(f"{item.origin}: {error}") from error
+    except PartFault as fault:
+        raise ConfigError(fault.text) from fault
+    return Labelled(name=item.sha256, image=image, golden=golden, truth=truth)
 
 
 def _boards(data: str) -> Iterator[Labelled]:

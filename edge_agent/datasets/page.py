@@ -33,7 +33,7 @@ def page_data(checked: Checked, decode: Decode) -> dict[str, Any]:
         "facts": {
             "Licence": dataset.licence,
             "Privacy": dataset.privacy,
-            "Source": ", ".join(f"{key} {value}" for key, value in dataset.source.items()),
+            "Source": ", ".join(f"{key}: {value}" for key, value in dataset.source.items()),
             "Test groups": ", ".join(dataset.test_groups),
         },
         "splits": [split.value for split in Split],
