@@ -3,8 +3,10 @@
 import http.server
 import importlib.metadata
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -221,6 +223,19 @@ def test_a_server_that_hangs_ends_on_the_deadline() -> None:
         with pytest.raises(Transient):
             at(url).write(TASK, 0.3)
         release.set()
+
+
+def test_a_call_to_a_server_that_hangs_is_cut_by_closing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        server.settimeout(20)
+        analyst = at(f"http://127.0.0.1:{server.getsockname()[1]}/v1")
+        call = pool.submit(analyst.write, TASK, 60)
+        with server.accept()[0] as peer:
+            peer.settimeout(20)
+            assert peer.recv(1)  # it has asked
+            analyst.close()
+            with pytest.raises(Transient):
+                call.result(20)
 
 
 def test_nobody_there() -> None:

@@ -1,9 +1,11 @@
 """An OpenAI-compatible server in the plant's own network (llama-server, vLLM, Ollama, ...)."""
 
+import contextlib
 import hashlib
 import http.client
 import json
 import os
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -27,6 +29,38 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
+class _Http(urllib.request.HTTPHandler):
+    """Shows each connection it makes, so that another thread can cut it."""
+
+    def __init__(self, made: Callable[[http.client.HTTPConnection], None]) -> None:
+        super().__init__()
+        self._made = made
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._connection, req)
+
+    def _connection(self, host: str, **options: Any) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(host, **options)
+        self._made(connection)
+        return connection
+
+
+class _Https(urllib.request.HTTPSHandler):
+    """The same with TLS."""
+
+    def __init__(self, made: Callable[[http.client.HTTPConnection], None]) -> None:
+        super().__init__()
+        self._made = made
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._connection, req)
+
+    def _connection(self, host: str, **options: Any) -> http.client.HTTPConnection:
+        connection = http.client.HTTPSConnection(host, **options)
+        self._made(connection)
+        return connection
+
+
 class ServerAnalyst:
     """Implements ``ports.Analyst``. Proxies of the environment are not used, redirects not followed.
 
@@ -37,7 +71,10 @@ class ServerAnalyst:
         self._options = options
         self._monotonic_ns = monotonic_ns
         self._key = _api_key(options.api_key_credential)
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+        self._connection: http.client.HTTPConnection | None = None
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), _NoRedirect(), _Http(self._note), _Https(self._note)
+        )
         self._takes_schema = True
 
     @property
@@ -69,7 +106,14 @@ class ServerAnalyst:
         )
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Cut a call that is waiting for its answer (from another thread); a later call connects anew."""
+        sock = getattr(self._connection, "sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def _note(self, connection: http.client.HTTPConnection) -> None:
+        self._connection = connection
 
     def _post(self, task: WritingTask, deadline_ns: int) -> Any:
         try:
