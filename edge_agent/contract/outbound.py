@@ -33,6 +33,7 @@ ReplyStatus = Literal["accepted", "done", "rejected", "failed", "expired"]
 
 RESULT_EXPIRY = timedelta(days=7)
 EXPIRY = timedelta(days=30)
+REPLY_EXPIRY = timedelta(days=1)
 MAX_LISTED = 500
 """Unit and inspection ids at most in one message (a message must stay far below the broker's limit)."""
 EXCERPT_CHARS = 1_024
@@ -407,7 +408,7 @@ def reply(
         lane=Lane.ORDERS,
         ack=Ack.PUBACK,
         created_at=now,
-        expires_at=now + timedelta(days=1),
+        expires_at=now + REPLY_EXPIRY,
         correlation=command_id,
         properties=_properties("command.answered", data),
     )

@@ -35,27 +35,27 @@ def mes_state(*, enterprise: str, site: str) -> str:
     return f"{enterprise}/{site}/_mes/v1/state"
 
 
-def rca(rca_id: UUID) -> str:
+def rca(rca_id: UUID | str) -> str:
     """The analysis of one incident."""
     return f"out/rca/{rca_id}"
 
 
-def order(order_id: UUID) -> str:
+def order(order_id: UUID | str) -> str:
     """The retained job order."""
     return f"out/wo/{order_id}/order"
 
 
-def response(order_id: UUID) -> str:
+def response(order_id: UUID | str) -> str:
     """Where the MES answers."""
     return f"in/wo/{order_id}/response"
 
 
-def response_ack(order_id: UUID) -> str:
+def response_ack(order_id: UUID | str) -> str:
     """What became of an answer."""
     return f"out/wo/{order_id}/response-ack"
 
 
-def report(report_id: UUID) -> str:
+def report(report_id: UUID | str) -> str:
     """The retained reference to a document."""
     return f"out/report/{report_id}"
 

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 from uuid import UUID
 
+from edge_agent.bootstrap.box_state import VERBS
 from edge_agent.contract import outbound, topics
+from edge_agent.contract.channels import CHANNELS, ROOT
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (REPOSITORY / "docs" / "topics.md").read_text(encoding="utf-8")
@@ -26,6 +28,19 @@ def test_topics() -> None:
     documented = {re.sub(r"\{\w+\}", "*", topic) for topic in named if re.match(r"(in|out)/", topic)}
     assert documented == _code()
     assert topics.mes_state(enterprise="{enterprise}", site="{site}") in named
+
+
+def test_the_table_of_channels_has_every_topic() -> None:
+    """Commands by their verbs: those that the box acts upon."""
+    known = {re.sub(r"\{\w+\}", "*", channel.address.removeprefix(f"{ROOT}/")) for channel in CHANNELS}
+    commands = {topics.command(verb) for verb in (*VERBS, "trigger")}
+    mes = topics.mes_state(enterprise="*", site="*")
+    assert known == (_code() - {topics.command("*")}) | commands | {mes}
+
+
+def test_every_command_is_documented() -> None:
+    section = TEXT.partition("## Commands")[2].partition("## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)) == {*VERBS, "trigger"}
 
 
 def test_schemas() -> None:
