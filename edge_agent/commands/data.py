@@ -268,7 +268,7 @@ def export_(
     target: Annotated[Path, typer.Argument(help="Folder to make.")],
     form: Annotated[export.Form, typer.Option("--as", help="What to make.")],
 ) -> None:
-    """Write a data set as YOLO's or COCO's files, for a training tool. Images are linked, not copied.
+    """Write a data set as YOLO's or COCO's files, for a training tool. Images are hard links where the disk allows it.
 
     Example: edge-agent data export build/deeppcb build/deeppcb-yolo --as yolo
 

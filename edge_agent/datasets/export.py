@@ -1,6 +1,7 @@
 """A data set as the files that training tools read: YOLO's and COCO's."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -26,20 +27,29 @@ def write(loaded: Loaded, target: Path, form: Form) -> int:
     """The number of images written.
 
     Raises:
-        ConfigError: the folder exists, lines cannot be read, or labels have no boxes.
+        ConfigError: the folder exists, lines cannot be read, labels have no boxes, or an image is gone.
         Transient: it cannot be written.
     """
     _check(loaded, target)
     names = _names(loaded.dataset.items)
     try:
         for item, name in zip(loaded.dataset.items, names, strict=True):
-            link = target / "images" / item.split.value / name
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to((loaded.folder / item.image).resolve())
+            _place((loaded.folder / item.image).resolve(), target / "images" / item.split.value / name)
         _WRITERS[form](loaded.dataset, names, target)
     except OSError as error:
         raise Transient(f"cannot write {target}: {error.strerror}") from error
     return len(names)
+
+
+def _place(image: Path, target: Path) -> None:
+    """A hard link where the disk allows it, else a copy: tools that look through links find a plain file."""
+    if not image.is_file():
+        raise ConfigError(f"{image}: gone, or no file; run `edge-agent data check`")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.hardlink_to(image)
+    except OSError:
+        shutil.copyfile(image, target)
 
 
 def _check(loaded: Loaded, target: Path) -> None:

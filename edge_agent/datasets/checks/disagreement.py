@@ -20,6 +20,8 @@ MIN_CROPS = 10
 """A class with fewer has no mean worth comparing with."""
 MIN_MARGIN = 1.1
 """How many times farther the own class must be: nearer to 1, most flags are ordinary crops between two classes."""
+MIN_AGREEMENT = 0.7
+"""Share of crops that must look like their own class; with less, the features do not tell these classes apart."""
 MAX_COMPONENTS = 40
 _CROPS_PER_COMPONENT = 10
 _SHRINK = 0.1
@@ -80,6 +82,8 @@ def odd_crops(looks: Sequence[Look]) -> list[Odd]:
     labels = np.array([classes.index(box.code) for _, box, _ in kept])
     own, other, nearest = _distances(_whitened(np.stack([row[2] for row in kept]), labels), labels, len(classes))
     margins = own / np.maximum(other, 1e-9)
+    if float((margins < 1).mean()) < MIN_AGREEMENT:
+        return []
     order = [int(place) for place in np.argsort(-margins, kind="stable") if margins[place] > MIN_MARGIN]
     return [
         Odd(item=kept[place][0], box=kept[place][1], looks_like=classes[nearest[place]], margin=float(margins[place]))
