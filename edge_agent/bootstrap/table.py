@@ -192,7 +192,8 @@ def status(parts: Parts, alive: bool) -> Status:
     cameras = [conditions.get(f"camera:{station.station.config.id}") for station in parts.stations]
     return Status(
         alive=alive,
-        ready=all(condition is Condition.OK for condition in cameras),
+        ready=all(condition is Condition.OK for condition in cameras)
+        and all(pause.reason is None for pause in parts.pauses.values()),
         components=[
             Component(
                 component=entry.component,
@@ -225,6 +226,7 @@ def subscribe(parts: Parts, link: PlantLink) -> PlantRecordsIntake:
     link.subscribe(topics.under(root, topics.RECEIPT), inbox.on_receipt)
     mes = topics.mes_state(enterprise=plant.plant.enterprise, site=plant.plant.site)
     link.subscribe(mes, inbox.on_mes_state)
+    report_pauses(parts)
     commands = CommandHandler(
         parts.store,
         parts.clock,
@@ -234,7 +236,7 @@ def subscribe(parts: Parts, link: PlantLink) -> PlantRecordsIntake:
             clock=parts.clock,
             health=parts.health,
             pauses=parts.pauses,
-            changed=lambda: tell_state(parts),
+            changed=lambda: note_pauses(parts),
         ),
         elsewhere=triggered_by_command(parts),
     )
@@ -257,6 +259,20 @@ def triggered_by_command(parts: Parts) -> set[str]:
     own = [option.topic for option in options if option.kind == "mqtt"]
     absolute = [topic[1:] if topic.startswith("/") else topics.under(parts.sender.topic_root, topic) for topic in own]
     return {topic.removeprefix(root) for topic in absolute if topic.startswith(root)}
+
+
+def report_pauses(parts: Parts) -> None:
+    """Show on the health board which stations are paused."""
+    for station, pause in parts.pauses.items():
+        condition = Condition.OK if pause.reason is None else Condition.DEGRADED
+        detail = pause.reason.text if pause.reason else "at work"
+        parts.health.report(f"station:{station}", condition, detail, at=parts.clock.now())
+
+
+def note_pauses(parts: Parts) -> None:
+    """After a pause or its end: the health board and the plant are told."""
+    report_pauses(parts)
+    tell_state(parts)
 
 
 def tell_state(parts: Parts) -> None:

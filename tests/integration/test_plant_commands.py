@@ -116,7 +116,9 @@ def test_a_station_is_paused_stays_so_across_a_restart_and_is_resumed(box: Box, 
     code, _ = box.agent.terminate()
     assert code == 0
     box.start_agent()
-    assert hmi.ask("status", "c-2")["result"]["stations"][0]["paused"] is True
+    status = hmi.ask("status", "c-2")["result"]
+    assert status["stations"][0]["paused"] is True
+    assert status["components"]["station:aoi-1"]["condition"] == "degraded"
     assert hmi.inspect(box, "A-3")["disposition"] == "HOLD"
 
     assert hmi.ask("resume", "c-3")["status"] == "done"
