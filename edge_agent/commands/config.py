@@ -78,7 +78,8 @@ def gather(configuration: Configuration, target: Path) -> int:
     named = [one.path for found in mentions.values() for one in found if _is_taken(one, folder)]
     taken = [*texts, *named, *_companions(configuration)]
     places = {file: _place(file, folder) for file in taken}
-    for file, place in places.items():
+    # plant.yaml comes last: a copy that was cut short is none.
+    for file, place in sorted(places.items(), key=lambda item: item[1].name == "plant.yaml"):
         (target / place).parent.mkdir(parents=True, exist_ok=True)
         if file.is_dir():
             (target / place).mkdir(exist_ok=True)
