@@ -336,6 +336,8 @@ def _language_model(configuration: Configuration) -> Finding:
             if not backends:
                 todo = "install edge-agent[llm], or run scripts/build_llama"
                 return fail("language model", "no back end is installed; orders go out on rules", todo)
+            if ctypes.util.find_library("gomp") is None:
+                return fail("language model", "libgomp is missing; orders go out on rules", "apt-get install libgomp1")
             size = configuration.resolve(analyst.model).stat().st_size
             return ok("language model", f"{analyst.model.name} ({size / 1e6:.0f} MB) on {', '.join(backends)}")
 

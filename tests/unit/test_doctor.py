@@ -238,6 +238,14 @@ def test_language_model(
     check(doctor._language_model(make(analyst=analyst)), level, words)
 
 
+def test_the_language_models_library_lacks_one(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiny.gguf").write_bytes(b"GGUF")
+    monkeypatch.setattr(doctor, "_version", versions("xllamacpp"))
+    monkeypatch.setattr(ctypes.util, "find_library", lambda _: None)
+    finding = doctor._language_model(make(analyst={"kind": "local", "model": str(tmp_path / "tiny.gguf")}))
+    check(finding, Level.FAIL, "apt-get install libgomp1")
+
+
 def test_a_web_port_that_is_taken(make: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         finding = doctor._web(make(web={"port": listening.getsockname()[1]}))
