@@ -66,7 +66,7 @@ def test_wrong_usage_ends_with_2_and_shows_the_way(words: tuple[str, ...]) -> No
 
 
 def test_only_the_command_that_was_asked_for_is_imported() -> None:
-    code = "import sys; from edge_agent import cli; cli.build('check'); print('edge_agent.commands.demo' in sys.modules)"
+    code = "import sys; from edge_agent.cli import build; build('check'); print('edge_agent.commands.demo' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "False\n"
 
