@@ -26,8 +26,8 @@ FILES: dict[str, type[BaseModel]] = {"plant": PlantFile, "station": StationConfi
 HEAD = (
     "# Configuration keys\n\n"
     "Made by `scripts/generate_config_docs.py` from `edge_agent/config/`; do not edit. `edge-agent check FOLDER` finds "
-    "all errors at once and names file, line and key. An unknown key is an error. Relative paths start at the folder of "
-    "`plant.yaml`.\n"
+    "all errors at once and names file, line and key. An unknown key is an error. Relative paths start at the folder "
+    "of `plant.yaml`.\n"
 )
 
 

@@ -6,7 +6,6 @@ import pytest
 from edge_agent.adapters.cameras.simulated import SimulatedCamera
 from edge_agent.config.stations import SimulatedCameraOptions
 from edge_agent.domain.faults import Transient
-from edge_agent.simulation.boards import layout
 from tests.fakes.clock import FakeClock
 from tests.fakes.station import shot
 

@@ -224,8 +224,16 @@ class LocalAnalyst:
 
 
 def memory_limit_mb(options: LocalAnalystOptions) -> int:
-    """Generous: the file, a quarter of a megabyte for each token of context (a 4 B model needs 0.15), and 1 GB."""
-    return int(1_000 + 1.2 * options.model.stat().st_size / 1e6 + 0.25 * options.context_tokens)
+    """Generous: the file, a quarter of a megabyte for each token of context (a 4 B model needs 0.15), and 1 GB.
+
+    Raises:
+        Transient: the file is gone.
+    """
+    try:
+        file_mb = options.model.stat().st_size / 1e6
+    except OSError as error:
+        raise Transient(f"language model {options.model}: {error.strerror}") from error
+    return int(1_000 + 1.2 * file_mb + 0.25 * options.context_tokens)
 
 
 def _left(deadline_s: float) -> float:
