@@ -26,6 +26,7 @@ from edge_agent.domain.inspection import ImageRef, Inspection
 from edge_agent.domain.message import InboundMessage, Lane, OutboundMessage, OutboxRow, OutboxState
 from edge_agent.domain.part import Shot
 from edge_agent.domain.plant import PlantEvent, Sample
+from edge_agent.domain.reason import Reason
 from edge_agent.domain.verdict import ConfirmedCase, JobResponse
 from edge_agent.domain.work_order import WorkOrder
 
@@ -52,7 +53,12 @@ class Clock(Protocol):
 
 
 class TriggerSource(Protocol):
-    """Says when a part is in place, and hears what became of it (the handshake)."""
+    """Says when a part is in place."""
+
+    @property
+    def patient(self) -> bool:
+        """Its parts can wait: it is asked for the next one only when the station is free (a folder, not a PLC)."""
+        ...
 
     def open(self) -> None:
         """Connect. Raises Transient when the peer is away; the caller tries again."""
@@ -64,6 +70,10 @@ class TriggerSource(Protocol):
 
     def missed(self) -> int:
         """Triggers known to be lost since `open` (gaps in the source's counter, overruns)."""
+        ...
+
+    def refusals(self) -> list[tuple[Shot, Reason]]:
+        """Shots that the source itself refused (stale, out of order, too many) and that are owed an answer; once."""
         ...
 
     def close(self) -> None:

@@ -1,36 +1,36 @@
 """Configuration -> parts, wired and not yet running. Every part can be passed in (tests, demo)."""
 
-import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from edge_agent import __version__
 from edge_agent.adapters.clock import SystemClock
+from edge_agent.bootstrap.adapters import ACTUATORS, CAMERAS, TRIGGERS, adapter
 from edge_agent.bootstrap.box_state import BoxState
+from edge_agent.bootstrap.folders import Folders
+from edge_agent.bootstrap.secrets import mqtt_password
 from edge_agent.config import Configuration
 from edge_agent.config.catalogue import load_catalogue, load_priority_table
 from edge_agent.config.load import Station
-from edge_agent.config.plant import AnalystOptions, MqttSection, PlantFile
+from edge_agent.config.plant import AnalystOptions, PlantFile
 from edge_agent.config.stations import StationConfig
 from edge_agent.contract import outbound
 from edge_agent.contract.envelope import Sender
 from edge_agent.contract.topics import topic_root
 from edge_agent.domain.cause import Catalogue
-from edge_agent.domain.faults import ConfigError
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.message import OutboundMessage
 from edge_agent.domain.part import Shot
+from edge_agent.inspecting.answering import Answering
 from edge_agent.inspecting.golden import Goldens
 from edge_agent.inspecting.inspector import Inspector
 from edge_agent.inspecting.pause import Pause, load_pause
 from edge_agent.inspecting.record import Recorder
-from edge_agent.inspecting.station import Answering
 from edge_agent.observability.health import Health
 from edge_agent.ports import (
     Actuator,
@@ -48,75 +48,6 @@ from edge_agent.runtime.channel import Channel
 
 _PROJECT = Path(__file__).resolve().parents[2]
 OWN_MODELS = _PROJECT / "models"
-
-CAMERAS = {
-    "folder": "edge_agent.adapters.cameras.folder:FolderCamera",
-    "video": "edge_agent.adapters.cameras.video:VideoCamera",
-    "rtsp": "edge_agent.adapters.cameras.rtsp:RtspCamera",
-    "v4l2": "edge_agent.adapters.cameras.v4l2:V4l2Camera",
-    "gige": "edge_agent.adapters.cameras.gige:GigeCamera",
-    "genicam": "edge_agent.adapters.cameras.genicam:GenicamCamera",
-    "simulated": "edge_agent.adapters.cameras.simulated:SimulatedCamera",
-}
-TRIGGERS = {
-    "mqtt": "edge_agent.adapters.triggers.mqtt:MqttTrigger",
-    "folder": "edge_agent.adapters.triggers.folder:FolderTrigger",
-    "interval": "edge_agent.adapters.triggers.interval:IntervalTrigger",
-    "camera": "edge_agent.adapters.triggers.camera:CameraTrigger",
-    "modbus": "edge_agent.adapters.triggers.modbus:ModbusTrigger",
-}
-ACTUATORS = {"modbus": "edge_agent.adapters.actuators.modbus:ModbusActuator"}
-"""Configuration word to import path: a missing native library costs nothing until it is chosen."""
-
-
-def adapter(table: Mapping[str, str], kind: str) -> Any:
-    """The class behind a configuration word.
-
-    Raises:
-        ConfigError: its library is not installed; the message says what is missing.
-    """
-    module, _, name = table[kind].partition(":")
-    try:
-        return getattr(import_module(module), name)
-    except ImportError as error:
-        raise ConfigError(f"kind {kind!r} needs a package that is not installed: {error}") from error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folders:
-    """Where the box keeps things.
-
-    Attributes:
-        state: everything below is in it; the only folder the agent writes to.
-    """
-
-    state: Path
-
-    @property
-    def images(self) -> Path:
-        return self.state / "images"
-
-    @property
-    def documents(self) -> Path:
-        return self.state / "documents"
-
-    @classmethod
-    def of(cls, plant: PlantFile) -> "Folders":
-        """The configured state folder, systemd's, or ``state`` below the working directory; made and checked.
-
-        Raises:
-            ConfigError: it cannot be written to.
-        """
-        state = plant.state_dir or Path(os.environ.get("STATE_DIRECTORY", "state").partition(":")[0])
-        state = state.resolve()
-        try:
-            state.mkdir(parents=True, exist_ok=True)
-            probe = state / ".writable"
-            probe.write_bytes(b"")
-            probe.unlink()
-        except OSError as error:
-            raise ConfigError(f"state folder {state} cannot be written to: {error.strerror}") from error
-        return cls(state=state)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,30 +320,6 @@ def _link(configuration: Configuration, sender: Sender, store: Store, clock: Clo
         state_body=box_state.body,
         password=mqtt_password(configuration, plant.mqtt),
     )
-
-
-def mqtt_password(configuration: Configuration, mqtt: MqttSection) -> str | None:
-    """The broker's password: from systemd's credentials folder or a file; never from the environment or argv.
-
-    Raises:
-        ConfigError: it was named and cannot be read.
-    """
-    if mqtt.password_credential:
-        folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        if not folder:
-            raise ConfigError(
-                f"mqtt.password_credential {mqtt.password_credential!r} needs $CREDENTIALS_DIRECTORY "
-                "(systemd LoadCredential=); outside systemd use mqtt.password_file"
-            )
-        return _secret(Path(folder) / mqtt.password_credential)
-    return _secret(configuration.resolve(mqtt.password_file)) if mqtt.password_file else None
-
-
-def _secret(file: Path) -> str:
-    try:
-        return file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"secret {file} cannot be read: {error}") from error
 
 
 def _analyst(configuration: Configuration, folders: Folders, clock: Clock) -> Analyst | None:

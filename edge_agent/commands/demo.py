@@ -15,7 +15,7 @@ from edge_agent.adapters.clock import SystemClock
 from edge_agent.adapters.documents.weasy import WeasyPrinter, default_templates
 from edge_agent.adapters.images.folder import FolderImages
 from edge_agent.adapters.store.database import FILE_NAME, Database, sqlite_url
-from edge_agent.bootstrap.parts import Folders
+from edge_agent.bootstrap.folders import Folders
 from edge_agent.config.plant import RetentionSection
 from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.observability import logs

@@ -19,6 +19,9 @@ import typer
 
 from edge_agent.adapters.clock import SystemClock
 from edge_agent.bootstrap import parts
+from edge_agent.bootstrap.adapters import CAMERAS, adapter
+from edge_agent.bootstrap.folders import Folders
+from edge_agent.bootstrap.secrets import mqtt_password
 from edge_agent.config import Configuration, load
 from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.observability import logs
@@ -107,7 +110,7 @@ def examine(config: Path | None) -> Iterator[Finding]:
 def _configured(configuration: Configuration) -> Iterator[Finding]:
     _as_the_service(configuration)
     try:
-        folders = parts.Folders.of(configuration.plant)
+        folders = Folders.of(configuration.plant)
         yield _disk(folders.state)
     except ConfigError as error:
         yield fail("state folder", str(error), "make it and give it to the user that runs the agent")
@@ -267,7 +270,7 @@ def _broker(configuration: Configuration) -> Finding:
     try:
         with socket.create_connection((mqtt.host, mqtt.port), _BROKER_TIMEOUT_S):
             pass
-        password = parts.mqtt_password(configuration, mqtt)
+        password = mqtt_password(configuration, mqtt)
     except OSError as error:
         todo = "check host, port, cable and firewall; the agent runs without it and delivers later"
         return fail(subject, f"no connection: {error}", todo)
@@ -311,9 +314,7 @@ def _cameras(configuration: Configuration) -> Iterator[Finding]:
         options = station.config.camera
         subject = f"camera of station {station.config.id} ({options.kind})"
         try:
-            camera = parts.adapter(parts.CAMERAS, options.kind)(
-                options, camera_id=station.config.id, clock=SystemClock()
-            )
+            camera = adapter(CAMERAS, options.kind)(options, camera_id=station.config.id, clock=SystemClock())
             camera.open()
             camera.close()
         except ConfigError as error:

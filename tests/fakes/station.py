@@ -12,6 +12,7 @@ from edge_agent.domain.faults import PartFault, Transient
 from edge_agent.domain.frame import Frame, Pixels
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.part import Shot
+from edge_agent.domain.reason import Reason
 from edge_agent.inspecting.inspector import Look
 from edge_agent.ports import Clock
 
@@ -106,6 +107,8 @@ class FakeTrigger:
     def __init__(self, shots: Sequence[Shot | Exception] = ()) -> None:
         self.queue = deque(shots)
         self.is_open = False
+        self.patient = False
+        self.refused: list[tuple[Shot, Reason]] = []
 
     def open(self) -> None:
         self.is_open = True
@@ -120,6 +123,10 @@ class FakeTrigger:
 
     def missed(self) -> int:
         return 0
+
+    def refusals(self) -> list[tuple[Shot, Reason]]:
+        refused, self.refused = self.refused, []
+        return refused
 
     def close(self) -> None:
         self.is_open = False

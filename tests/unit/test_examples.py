@@ -9,7 +9,7 @@ import pytest
 
 from edge_agent.adapters.cameras.image_file import read_image
 from edge_agent.adapters.clock import SystemClock
-from edge_agent.bootstrap.parts import CAMERAS
+from edge_agent.bootstrap.adapters import CAMERAS
 from edge_agent.config import load
 from edge_agent.config.stations import ActuatorOptions, CameraOptions, TriggerOptions
 from edge_agent.inspecting.gate import gate

@@ -6,9 +6,10 @@ from edge_agent.domain.faults import Transient
 from edge_agent.domain.inspection import Evaluation
 from edge_agent.domain.part import Shot
 from edge_agent.domain.reason import Reason
+from edge_agent.inspecting.answering import Answering
 from edge_agent.inspecting.golden import Goldens
 from edge_agent.inspecting.inspector import Inspector
-from edge_agent.inspecting.station import Answering, InspectionWorker, TriggerWorker
+from edge_agent.inspecting.station import InspectionWorker, TriggerWorker
 from edge_agent.observability.health import Condition, Health
 from edge_agent.runtime.channel import Channel
 from tests.fakes.clock import FakeClock
@@ -90,7 +91,7 @@ def test_a_full_queue_is_answered_with_hold() -> None:
 def test_requests_that_can_wait_are_not_refused() -> None:
     """Files on a share wait for room; nothing that is already there is lost to a full queue."""
     line = Line([board()] * 3, capacity=2)
-    line.trigger.patient = True  # type: ignore[attr-defined]
+    line.trigger.patient = True
     line.trigger_parts(3)
     assert line.actuator.told == []
     for _ in range(3):
@@ -102,8 +103,7 @@ def test_requests_that_can_wait_are_not_refused() -> None:
 
 def test_what_the_source_refuses_is_answered_with_its_reason() -> None:
     line = Line([board()])
-    refused = [(shot(line.clock, "P-9"), Reason(code="trigger.stale", text="90 s old"))]
-    line.trigger.refusals = lambda: [refused.pop()] if refused else []  # type: ignore[attr-defined]
+    line.trigger.refused = [(shot(line.clock, "P-9"), Reason(code="trigger.stale", text="90 s old"))]
     line.waiting.step()
     line.waiting.step()
     assert line.actuator.told == [("HOLD", "P-9")]
@@ -280,7 +280,7 @@ def test_a_camera_that_returns_does_not_end_a_pause() -> None:
 
 def test_what_can_wait_is_left_where_it_is() -> None:
     line = Line([board()])
-    line.trigger.patient = True  # type: ignore[attr-defined]
+    line.trigger.patient = True
     line.answering.pause.set(PAUSED)
     line.trigger_parts(1)
     assert line.actuator.told == []

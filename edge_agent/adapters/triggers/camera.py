@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 
 from edge_agent.config.stations import CameraTriggerOptions
 from edge_agent.domain.part import Shot
+from edge_agent.domain.reason import Reason
 from edge_agent.ports import Clock, PlantLink
 
 AwaitFrame = Callable[[float], int | None]
@@ -18,6 +19,8 @@ class CameraTrigger:
         await_frame: of this station's camera; the shot's ``sequence`` is the number it returns, and `grab` hands out
             that very frame. Without it every `wait` is a shot, and the camera's `grab` is what waits.
     """
+
+    patient = False
 
     def __init__(
         self,
@@ -67,6 +70,10 @@ class CameraTrigger:
     def missed(self) -> int:
         """Frames that were announced and never asked for."""
         return self._missed
+
+    def refusals(self) -> list[tuple[Shot, Reason]]:
+        """None: every request becomes a shot."""
+        return []
 
     def close(self) -> None:
         """Hand out no more shots."""

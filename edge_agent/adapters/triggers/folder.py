@@ -19,6 +19,7 @@ import structlog
 from edge_agent.config.stations import FolderTriggerOptions
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.part import Shot
+from edge_agent.domain.reason import Reason
 from edge_agent.ports import Clock, PlantLink
 
 log = structlog.get_logger(__name__)
@@ -177,6 +178,10 @@ class FolderTrigger:
     def missed(self) -> int:
         """Always 0: a file waits until it is its turn."""
         return 0
+
+    def refusals(self) -> list[tuple[Shot, Reason]]:
+        """None: every request becomes a shot."""
+        return []
 
     def close(self) -> None:
         """End a waiting `wait`."""

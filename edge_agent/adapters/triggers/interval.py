@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from edge_agent.config.stations import IntervalTriggerOptions
 from edge_agent.domain.part import Shot
+from edge_agent.domain.reason import Reason
 from edge_agent.ports import Clock, PlantLink
 
 _POLL_S = 0.01
@@ -12,6 +13,8 @@ _POLL_S = 0.01
 
 class IntervalTrigger:
     """Implements ``ports.TriggerSource``. A beat that nobody waited for is missed, never made up for."""
+
+    patient = False
 
     def __init__(
         self,
@@ -52,6 +55,10 @@ class IntervalTrigger:
     def missed(self) -> int:
         """Beats that passed while nobody waited."""
         return self._missed
+
+    def refusals(self) -> list[tuple[Shot, Reason]]:
+        """None: every request becomes a shot."""
+        return []
 
     def close(self) -> None:
         """End a waiting `wait`."""

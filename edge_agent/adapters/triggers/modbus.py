@@ -11,6 +11,7 @@ from pymodbus.client import ModbusTcpClient
 from edge_agent.config.stations import ModbusTriggerOptions
 from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.domain.part import Shot
+from edge_agent.domain.reason import Reason
 from edge_agent.ports import Clock, PlantLink
 
 log = structlog.get_logger(__name__)
@@ -28,6 +29,8 @@ class ModbusTrigger:
     A shot is the rising edge of the trigger coil. A coil that is already set when the connection is made counts as an
     edge: the PLC is waiting for an answer, perhaps since before a restart of this box.
     """
+
+    patient = False
 
     def __init__(
         self,
@@ -80,6 +83,10 @@ class ModbusTrigger:
     def missed(self) -> int:
         """Gaps in the PLC's sequence."""
         return self._missed
+
+    def refusals(self) -> list[tuple[Shot, Reason]]:
+        """None: every request becomes a shot."""
+        return []
 
     def close(self) -> None:
         """Disconnect."""

@@ -50,6 +50,8 @@ class MqttTrigger:
             Transient: not noted; the trigger stays with the broker and is tried again.
     """
 
+    patient = False
+
     def __init__(
         self,
         options: MqttTriggerOptions,
