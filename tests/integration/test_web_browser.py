@@ -141,9 +141,9 @@ def test_evidence_opens(served: Served) -> None:
     row = page.locator("#E2 table")
     assert not row.is_visible()
     page.click("#E2 summary")
-    assert row.is_visible()
+    page.wait_for_selector("#E2 table", state="visible", timeout=10_000)
     page.click(".fact a[href='#E1']")
-    assert page.locator("#E1 table").is_visible(), "a citation opens what it cites"
+    page.wait_for_selector("#E1 table", state="visible", timeout=10_000)  # a citation opens what it cites
     page.close()
 
 
