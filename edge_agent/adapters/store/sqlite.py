@@ -19,7 +19,7 @@ _PRAGMAS = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -16000",
+    "PRAGMA cache_size = -2000",  # KiB for each connection: the pages are in the system's cache anyway
     "PRAGMA journal_size_limit = 67108864",
 )
 _PRIMARY_CODE = 0xFF
