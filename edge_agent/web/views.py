@@ -14,10 +14,8 @@ from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import Disposition, Evaluation, ImageRef, Inspection
 from edge_agent.domain.message import OutboxState
 from edge_agent.domain.svg import (
-    ChartPoint,
     EvidenceBar,
     PhotoBox,
-    control_chart,
     evidence_bars,
     pareto,
     photo,
@@ -25,15 +23,11 @@ from edge_agent.domain.svg import (
 )
 from edge_agent.domain.tally import (
     Tally,
-    first_incident,
     model_name,
-    normal_share,
-    position_of,
     recipe_name,
     rejected_for,
     subgroups,
     tally,
-    upper_limit,
 )
 from edge_agent.domain.verdict import JobResponse
 from edge_agent.domain.work_order import WorkOrder
@@ -41,6 +35,7 @@ from edge_agent.ports import ImageStore, UnitOfWork
 from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.pictures import find_picture, to_golden
 from edge_agent.responding.documents.sheet import PRIORITY_WORDS, order_data
+from edge_agent.responding.documents.shift import rate_chart
 
 RECENT = 400
 """Parts behind the figures and charts of the line page."""
@@ -104,7 +99,7 @@ def line_view(uow: UnitOfWork, house: House, now: datetime) -> dict[str, Any]:
             title="Defects by class",
             size_wh=(460, 230),
         ),
-        "rate_svg": _rate_chart(oldest_first, incidents, house.letterhead),
+        "rate_svg": rate_chart(subgroups(oldest_first, _GROUPS), incidents, house.letterhead, size_wh=(460, 230)),
         "orders": [order_row(order, house) for order in uow.orders.list(open_only=True, limit=6)],
         "incidents": len(uow.incidents.open()),
         "outbox": {
@@ -132,32 +127,6 @@ def _figures(counted: Tally) -> dict[str, Any]:
         ),
         "per_minute": f"{(counted.parts - 1) / span * 60:.1f}" if span > 0 else None,
     }
-
-
-def _rate_chart(seen: list[Inspection], incidents: list[Incident], letterhead: Letterhead) -> str:
-    """A p-chart about the rate before the incident in view, or about the mean where there is none."""
-    groups = subgroups(seen, _GROUPS)
-    first = first_incident(incidents, groups)
-    center = normal_share(groups, first)
-    fine = bool(groups) and letterhead.is_short(groups[0].start, groups[-1].end)
-    points = [
-        ChartPoint(
-            label=letterhead.time(group.end, seconds=fine),
-            value=group.share,
-            upper=upper_limit(center, group.n),
-            n=group.n,
-        )
-        for group in groups
-    ]
-    return control_chart(
-        points,
-        title="Share of rejected parts",
-        center=center if points else None,
-        center_label="normal" if first else "mean",
-        onset=(position_of(first.onset_from, groups), position_of(first.onset_to, groups)) if first else None,
-        unit="rejected of judged parts",
-        size_wh=(460, 230),
-    )
 
 
 def part_row(seen: Inspection, house: House) -> dict[str, Any]:

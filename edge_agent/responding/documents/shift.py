@@ -67,7 +67,7 @@ def shift_report(
             {letterhead.label(code): count for code, count in counted.defects.items()}, title="Defects by class",
             size_wh=(340, 190),
         ),
-        "rate_svg": _rate_chart(notes.groups(), incidents, letterhead),
+        "rate_svg": rate_chart(notes.groups(), incidents, letterhead),
         "time_svg": _time_chart(counted),
         "held": [_held(seen, letterhead) for seen in notes.held],
         "held_more": max(notes.held_count - len(notes.held), 0),
@@ -151,7 +151,13 @@ def _figure(label: str, value: str, unit: str) -> dict[str, str]:
     return {"label": label, "value": value, "unit": unit}
 
 
-def _rate_chart(groups: Sequence[Subgroup], incidents: Sequence[Incident], letterhead: Letterhead) -> str:
+def rate_chart(
+    groups: Sequence[Subgroup],
+    incidents: Sequence[Incident],
+    letterhead: Letterhead,
+    *,
+    size_wh: tuple[int, int] = (340, 190),
+) -> str:
     """A p-chart about the share before the period's first incident, else about its mean (Montgomery, chapter 7.2)."""
     first = first_incident(incidents, groups)
     center = normal_share(groups, first)
@@ -172,7 +178,7 @@ def _rate_chart(groups: Sequence[Subgroup], incidents: Sequence[Incident], lette
         center_label="normal" if first else "mean",
         onset=(position_of(first.onset_from, groups), position_of(first.onset_to, groups)) if first else None,
         unit="rejected of judged parts",
-        size_wh=(340, 190),
+        size_wh=size_wh,
     )
 
 
