@@ -11,8 +11,13 @@ from edge_agent.domain.inspection import Quality
 from edge_agent.domain.reason import Reason
 from edge_agent.domain.recipe import ImageLimits
 
-_SMALL_PX = 160
-"""Registration works on an image scaled to about this side: 0.5 ms, and still better than half a pixel."""
+_SMALL_PX = 256
+"""Registration works on an image halved until no side is longer than this; still better than half a pixel."""
+
+_EVERY_ROW = 7
+"""Exposure is measured on every seventh row: light changes slowly, and seven is no divisor of a usual pitch."""
+
+_LEVELS = np.arange(256, dtype=np.float64)
 
 _CLEARLY = 0.05
 """Correlations nearer to each other than this are a tie."""
@@ -27,12 +32,14 @@ class Reference:
 
     Attributes:
         pixels: the golden image as read, for the detector.
-        small: scaled down, float32.
+        small: halved until it fits, 8 bits.
+        small_float: the same, as phase correlation takes it.
         scale: golden pixels per small pixel.
     """
 
     pixels: Pixels
-    small: Float32
+    small: Grey
+    small_float: Float32
     window: Float32
     scale: float
 
@@ -40,8 +47,8 @@ class Reference:
     def of(cls, pixels: Pixels) -> "Reference":
         """Prepare a golden image, (H, W) or (H, W, 3), 8 or 16 bits."""
         small, scale = _shrink(_grey(pixels))
-        window = cv2.createHanningWindow((small.shape[1], small.shape[0]), cv2.CV_32F)
-        return cls(pixels=pixels, small=small, window=np.asarray(window, np.float32), scale=scale)
+        window = np.asarray(cv2.createHanningWindow((small.shape[1], small.shape[0]), cv2.CV_32F), np.float32)
+        return cls(pixels=pixels, small=small, small_float=small.astype(np.float32), window=window, scale=scale)
 
 
 def gate(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Quality:
@@ -59,7 +66,7 @@ def gate(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Qu
     if wrong_size is not None:
         return Quality(usable=False, reasons=(wrong_size,))
     grey = _grey(pixels)
-    metrics = _exposure(grey) | _focus(grey)
+    metrics = _exposure(grey[::_EVERY_ROW]) | _focus(grey)
     reasons = _check_light(metrics, limits)
     shift = None
     if reference is not None:
@@ -94,16 +101,16 @@ def _grey(pixels: Pixels) -> Grey:
     return np.asarray(image, np.uint8)
 
 
-def _exposure(grey: Grey) -> dict[str, float]:
-    # Every fourth row: light changes slowly, and this runs on every part.
-    histogram = cv2.calcHist([grey[::4]], [0], None, [256], [0, 256]).ravel()
-    total = float(histogram.sum())
-    cumulative = np.cumsum(histogram) / total
+def _exposure(rows: Grey) -> dict[str, float]:
+    histogram = cv2.calcHist([rows], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+    cumulative = np.cumsum(histogram)
+    total = float(cumulative[-1])
+    dark, bright = np.searchsorted(cumulative, (0.05 * total, 0.95 * total))
     return {
-        "brightness_p5": float(np.searchsorted(cumulative, 0.05)),
-        "brightness_p95": float(np.searchsorted(cumulative, 0.95)),
-        "brightness_mean": float((histogram * np.arange(256)).sum() / total),
-        "saturated_share": float(histogram[255] / total),
+        "brightness_p5": float(dark),
+        "brightness_p95": float(bright),
+        "brightness_mean": float(histogram @ _LEVELS) / total,
+        "saturated_share": float(histogram[255]) / total,
     }
 
 
@@ -123,8 +130,7 @@ def _focus(grey: Grey) -> dict[str, float]:
     laplacian = cv2.Laplacian(centre, cv2.CV_16S)
     mean = cv2.sumElems(laplacian)[0] / centre.size
     variance = cv2.norm(laplacian, cv2.NORM_L2SQR) / centre.size - mean * mean
-    across = cv2.Sobel(centre, cv2.CV_16S, 1, 0)
-    down = cv2.Sobel(centre, cv2.CV_16S, 0, 1)
+    across, down = cv2.spatialGradient(centre)
     tenengrad = (cv2.norm(across, cv2.NORM_L2SQR) + cv2.norm(down, cv2.NORM_L2SQR)) / centre.size
     ratio = variance / tenengrad if tenengrad > 0 else 0.0
     return {"focus_ratio": ratio}
@@ -170,8 +176,9 @@ def _register(grey: Grey, reference: Reference) -> tuple[tuple[float, float], fl
     rendered boards: 90 % of the errors below 0.55 px instead of 1.95 px).
     """
     small, _ = _shrink(grey)
-    # OpenCV 5 multiplies the window into its arguments, in place: without copies the reference fades shot by shot.
-    (dx, dy), _response = cv2.phaseCorrelate(reference.small.copy(), small.copy(), reference.window)
+    # OpenCV 5 multiplies the window into its arguments, in place: without a copy the reference fades shot by shot.
+    golden = reference.small_float.copy()
+    (dx, dy), _response = cv2.phaseCorrelate(golden, small.astype(np.float32), reference.window)
     moved = _correlation(small, reference.small, dx, dy)
     if moved + _CLEARLY < 1.0:
         unmoved = _correlation(small, reference.small, 0.0, 0.0)
@@ -180,26 +187,33 @@ def _register(grey: Grey, reference: Reference) -> tuple[tuple[float, float], fl
     return (dx * reference.scale, dy * reference.scale), moved
 
 
-def _correlation(image: Float32, golden: Float32, dx: float, dy: float) -> float:
+def _correlation(image: Grey, golden: Grey, dx: float, dy: float) -> float:
     height, width = image.shape
     shift_x, shift_y = round(dx), round(dy)
     if abs(shift_x) >= width // 2 or abs(shift_y) >= height // 2:
         return 0.0
     seen = image[max(shift_y, 0) : height + min(shift_y, 0), max(shift_x, 0) : width + min(shift_x, 0)]
     known = golden[max(-shift_y, 0) : height + min(-shift_y, 0), max(-shift_x, 0) : width + min(-shift_x, 0)]
-    return _normed(seen[::2, ::2], known[::2, ::2])
+    return _normed(seen, known)
 
 
-def _normed(a: Float32, b: Float32) -> float:
-    """Pearson's correlation of two images; 0 where one is flat. A tenth of matchTemplate's time."""
-    a, b = (a - a.mean()).ravel(), (b - b.mean()).ravel()
-    both = float(a @ a) * float(b @ b)
-    return float(a @ b) / both**0.5 if both > 0 else 0.0
+def _normed(a: Grey, b: Grey) -> float:
+    """Pearson's correlation of two images; 0 where one is flat.
+
+    From whole sums, exact: sum(a b) = (sum(a^2) + sum(b^2) - sum((a - b)^2)) / 2. A seventieth of matchTemplate's time.
+    """
+    mean_a, mean_b = cv2.sumElems(a)[0] / a.size, cv2.sumElems(b)[0] / b.size
+    squares_a, squares_b = cv2.norm(a, cv2.NORM_L2SQR), cv2.norm(b, cv2.NORM_L2SQR)
+    product = (squares_a + squares_b - cv2.norm(a, b, cv2.NORM_L2SQR)) / 2
+    both = (squares_a / a.size - mean_a * mean_a) * (squares_b / b.size - mean_b * mean_b)
+    return float((product / a.size - mean_a * mean_b) / both**0.5) if both > 0 else 0.0
 
 
-def _shrink(grey: Grey) -> tuple[Float32, float]:
-    height, width = grey.shape
-    scale = max(1.0, max(height, width) / _SMALL_PX)
-    size = (max(1, round(width / scale)), max(1, round(height / scale)))
-    small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.float32), scale
+def _shrink(grey: Grey) -> tuple[Grey, float]:
+    """Halved until it fits: in a fifth of the time of one resize by area, and no grey differs by more than 1."""
+    small, scale = grey, 1.0
+    while max(small.shape) > _SMALL_PX:
+        height, width = max(1, small.shape[0] // 2), max(1, small.shape[1] // 2)
+        even = small[: 2 * height, : 2 * width]
+        small, scale = np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.uint8), scale * 2
+    return small, scale

@@ -6,7 +6,7 @@ import pytest
 
 from edge_agent.domain.frame import Pixels
 from edge_agent.domain.recipe import ImageLimits
-from edge_agent.inspecting.gate import Reference, gate
+from edge_agent.inspecting.gate import Reference, _normed, _shrink, gate
 from tests.fakes.station import board
 
 GOLDEN = board(1, size=640)
@@ -83,3 +83,31 @@ def test_measuring_changes_neither_the_image_nor_the_reference() -> None:
     qualities = [gate(np.roll(golden, 3, axis=1), reference, ImageLimits()) for _ in range(3)]
     assert qualities[0] == qualities[1] == qualities[2]
     assert np.array_equal(reference.small, small)
+
+
+def test_the_match_is_pearsons_correlation() -> None:
+    rng = np.random.default_rng(4)
+    noise = rng.integers(0, 256, (256, 200), dtype=np.uint8)
+    pairs = [
+        (noise, np.uint8(noise // 2 + rng.integers(0, 128, noise.shape))),
+        (noise[1:, 3:], noise[:-1, :-3]),  # windows into an image, as a shift makes them
+        (np.kron([[0, 255], [255, 0]], np.ones((128, 128))).astype(np.uint8), np.full((256, 256), 7, np.uint8)),
+        (noise, 255 - noise),
+    ]
+    for a, b in pairs:
+        flat = a.std() * b.std() == 0
+        expected = 0.0 if flat else np.corrcoef(a.ravel(), b.ravel())[0, 1]
+        assert _normed(a, b) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("size_wh", [(640, 640), (641, 479), (1280, 1023), (256, 256), (257, 3), (5000, 1)])
+def test_the_small_image_is_the_large_one_halved(size_wh: tuple[int, int]) -> None:
+    width, height = size_wh
+    image = np.asarray(cv2.resize(GOLDEN, (width, height)), np.uint8)
+    small, scale = _shrink(image)
+    assert max(small.shape) <= 256
+    if min(size_wh) >= scale:
+        step = int(scale)
+        kept = image[: small.shape[0] * step, : small.shape[1] * step].astype(float)
+        means = kept.reshape(small.shape[0], step, small.shape[1], step).mean(axis=(1, 3))
+        assert np.abs(means - small).max() <= 1.5
