@@ -1,5 +1,7 @@
 """A model's output to boxes in sensor pixels. Output that makes no sense is a PartFault, never an empty answer."""
 
+from math import isfinite
+
 import numpy as np
 
 from edge_agent.adapters.detectors.boxes import CLASS, SCORE, Floats
@@ -21,12 +23,16 @@ def pair_boxes(output: Floats, tile: Tile, classes: int, min_raw: float) -> Floa
     if output.ndim != 3 or output.shape[0] != 1 or output.shape[1] == 0 or output.shape[2] != 6:
         raise _nonsense(f"output of shape {output.shape}, expected (1, N, 6)")
     found: Floats = output[0]
-    _check_finite(found)
-    if found[:, CLASS].min() < 0 or found[:, CLASS].max() >= classes:
+    # Two passes for all checks: not a number and infinity survive them.
+    low, high = found.min(axis=0).tolist(), found.max(axis=0).tolist()
+    if not all(map(isfinite, low + high)):
+        raise _nonsense("it is not finite")
+    if low[CLASS] < 0 or high[CLASS] >= classes:
         raise _nonsense(f"class outside 0 to {classes - 1}")
-    _check_scores(found[:, SCORE])
-    found = found[found[:, SCORE] >= min_raw]
-    return _owned(found, tile) if len(found) else found
+    _check_scores(low[SCORE], high[SCORE])
+    if high[SCORE] < min_raw:
+        return found[:0]
+    return _owned(found[found[:, SCORE] >= min_raw], tile)
 
 
 def yolo_boxes(output: Floats, fitted: Letterbox, classes: int, min_raw: float) -> Floats:
@@ -40,7 +46,7 @@ def yolo_boxes(output: Floats, fitted: Letterbox, classes: int, min_raw: float) 
         raise _nonsense(f"output of shape {output.shape}, expected (1, {rows}, N)")
     scores = output[0, 4:]
     best = scores.max(axis=0)
-    _check_scores(best)
+    _check_scores(float(best.min()), float(best.max()))
     kept = np.flatnonzero(best >= min_raw)
     center, half = output[0, :2, kept], output[0, 2:4, kept] / 2
     offset = np.array([fitted.left, fitted.top], np.float32)
@@ -60,10 +66,10 @@ def _check_finite(found: Floats) -> None:
         raise _nonsense("it is not finite")
 
 
-def _check_scores(scores: Floats) -> None:
+def _check_scores(low: float, high: float) -> None:
     """Not a number fails the comparison, too."""
-    if not (scores.min() >= 0 and scores.max() <= 1):
-        raise _nonsense(f"scores from {scores.min():.3g} to {scores.max():.3g}, expected 0 to 1")
+    if not (low >= 0 and high <= 1):
+        raise _nonsense(f"scores from {low:.3g} to {high:.3g}, expected 0 to 1")
 
 
 def _owned(found: Floats, tile: Tile) -> Floats:
