@@ -28,6 +28,8 @@ from edge_agent.domain.priority import PriorityRow, PriorityTable
 GRADES = {"S": 0.8, "M": 0.5, "W": 0.25}
 SEED_BACKGROUND = {"sp": 0.05, "tm": 0.1, "strat": 0.05, "tel": 0.08, "insp": 0.05, "mix": 0.1}
 """Used until a token's false-trigger rate was measured (scripts/measure_background.py, then the line itself)."""
+ELSEWHERE = 0.1
+"""The same for tokens of other vocabularies."""
 ALWAYS_LIKELY = {"sp:uniform": 0.6, "tm:step": 0.4}
 """What defects look like unless something shapes them: finding it is no evidence, for any cause. (Measured, they are
 there almost always; a cause that a row expects to look so would then be punished for it.)"""
@@ -137,7 +139,7 @@ def load_catalogue(path: Path) -> Catalogue:
             digest.update(source.raw if source else b"")
     if problems or parsed is None:
         raise InvalidConfiguration(problems)
-    return _as_catalogue(parsed, measured, version=f"{parsed.version}+{digest.hexdigest()[:8]}")
+    return as_catalogue(parsed, measured, version=f"{parsed.version}+{digest.hexdigest()[:8]}")
 
 
 def unused_signals(catalogue: Catalogue, signals: set[str]) -> list[str]:
@@ -226,7 +228,8 @@ def _lint_signatures(cause: CauseSection, key: Path_, complain: _Complain) -> No
             complain(place, f"{sorted(both)} are both expected and excluded: it can never be seen")
 
 
-def _as_catalogue(parsed: CatalogueFile, measured: dict[str, float], *, version: str) -> Catalogue:
+def as_catalogue(parsed: CatalogueFile, measured: Mapping[str, float], *, version: str) -> Catalogue:
+    """The domain's catalogue; its background covers every token that some cause expects."""
     causes = tuple(_as_cause(section) for section in parsed.causes)
     vocabulary = sorted(
         {
@@ -236,13 +239,15 @@ def _as_catalogue(parsed: CatalogueFile, measured: dict[str, float], *, version:
             for expectation in (*signature.all_of, *signature.any_of, *signature.none_of)
         }
     )
-    known = measured | ALWAYS_LIKELY | parsed.background
+    known = {**measured, **ALWAYS_LIKELY, **parsed.background}
     return Catalogue(
         domain=parsed.domain,
         version=version,
         causes=causes,
         severity=dict(parsed.severity),
-        background={token: known.get(token, SEED_BACKGROUND[token.partition(":")[0]]) for token in vocabulary},
+        background={
+            token: known.get(token, SEED_BACKGROUND.get(token.partition(":")[0], ELSEWHERE)) for token in vocabulary
+        },
         families={name: tuple(codes) for name, codes in parsed.families.items()},
     )
 
@@ -255,7 +260,7 @@ def _as_cause(section: CauseSection) -> Cause:
         process_step=section.step,
         occurrence=section.occurrence,
         detection=section.detection,
-        classes={code: GRADES[grade] for code, grade in section.classes.items()},
+        classes={code: GRADES[grade] if isinstance(grade, str) else grade for code, grade in section.classes.items()},
         signatures=tuple(
             Signature(all_of=_expect(s.all), any_of=_expect(s.any), none_of=_expect(s.none)) for s in section.signatures
         ),

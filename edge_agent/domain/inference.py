@@ -2,14 +2,16 @@
 
 For cause c and signature v, over the observed tokens j::
 
-    L_cv = sum_j  tau * kappa_j * s_j * [ e_j log(p_cj / b_j) + (1 - e_j) log((1 - p_cj) / (1 - b_j)) ]
+    L_cv = sum_j  tau * kappa_j * s_j * [ e_j log(q_cj / b_j) + (1 - e_j) log((1 - q_cj) / (1 - b_j)) ]
+    q_cj = 1 - (1 - p_cj) (1 - b_j)
 
-p is what the catalogue expects, b how often the token is seen when nothing is wrong (a condition that is also normal
-here earns nothing; what a cause excludes never speaks for it), e whether it was seen, s the strength of the finding,
-kappa lowers confounded tokens, each term is capped, and a token that could not be looked for adds nothing. A cause
-with several signatures is their mixture, each as likely as the other: the best one counts, less what it costs to have
-had several chances. The learned part is added to the logits: ``log prior + gain * L + W (e - b) + bias``. Design and
-measurements: docs/diagnosis.md.
+p is what the catalogue expects, b how often the token is seen when nothing is wrong, q the chance of seeing it when
+the cause is at work on this line: because of the cause, or anyway. So a condition that is normal here earns nothing,
+and its absence still counts against a cause that would bring it about. What a cause excludes never speaks for it. e
+is whether it was seen, s the strength of the finding, kappa lowers confounded tokens, each term is capped, and a token
+that could not be looked for adds nothing. A cause with several signatures is their mixture, each as likely as the
+other: the best one counts, less what it costs to have had several chances. The learned part is added to the logits:
+``log prior + gain * L + W (e - b) + bias``. Design and measurements: docs/diagnosis.md.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,6 +25,7 @@ from edge_agent.domain.evidence import Evidence, Polarity
 TAU = 0.8
 CONFOUNDED = 0.4
 CAP = 3.0
+LEAST_B = 0.005
 PRIOR_NONE = 0.12
 PRIOR_OTHER = 0.08
 UNLISTED_CLASS = 0.05
@@ -39,7 +42,7 @@ class Observation:
     """A token that was looked for.
 
     Attributes:
-        seen: probability that it is really there (1 - strength where it was found absent).
+        seen: probability that it is really there; 1/2 says nothing.
     """
 
     token: str
@@ -86,7 +89,7 @@ def observe(evidence: Iterable[Evidence]) -> dict[str, Observation]:
     for fact in evidence:
         if fact.token is None or fact.polarity is Polarity.UNKNOWN:
             continue
-        seen = fact.strength if fact.polarity is Polarity.PRESENT else 1.0 - fact.strength
+        seen = (1 + fact.strength) / 2 if fact.polarity is Polarity.PRESENT else (1 - fact.strength) / 2
         known = best.get(fact.token)
         if known is None or seen > known.seen:
             best[fact.token] = Observation(
@@ -124,8 +127,11 @@ def class_background(catalogue: Catalogue) -> dict[str, float]:
 
 
 def backgrounds(catalogue: Catalogue, measured: Mapping[str, float] | None = None) -> dict[str, float]:
-    """Background rate of every token the ranking uses; what was measured on this line replaces the catalogue's."""
-    known = {token: rate for token, rate in (measured or {}).items() if token in catalogue.background}
+    """Background rate of every token the ranking uses; what was measured on this line replaces the catalogue's.
+
+    A measured token that no cause expects is kept: feedback may show that it matters.
+    """
+    known = {token: rate for token, rate in (measured or {}).items() if not token.startswith("class:")}
     return {**catalogue.background, **class_background(catalogue), **known}
 
 
@@ -179,13 +185,13 @@ def _signature(
     deltas: dict[str, float] = {}
     for expectation in signature.all_of:
         if seen := observed.get(expectation.token):
-            deltas[expectation.token] = _term(expectation.p, seen, background)
+            deltas[expectation.token] = _expected(expectation.p, seen, background)
     for expectation in signature.none_of:
         if seen := observed.get(expectation.token):
             rarer = min(expectation.p, background.get(expectation.token, 0.5) / 2)
             deltas[expectation.token] = _term(rarer, seen, background)
     either = {
-        expectation.token: _term(expectation.p, observed[expectation.token], background)
+        expectation.token: _expected(expectation.p, observed[expectation.token], background)
         for expectation in signature.any_of
         if expectation.token in observed
     }
@@ -198,10 +204,20 @@ def _capped(deltas: dict[str, float], cap: float = CAP) -> dict[str, float]:
     return deltas if total <= cap else {token: delta * cap / total for token, delta in deltas.items()}
 
 
+def _expected(p: float, seen: Observation, background: Mapping[str, float]) -> float:
+    """What a token says for a cause that brings it about with probability ``p``, besides its being there anyway."""
+    b = _usual(seen.token, background)
+    return _term(1 - (1 - p) * (1 - b), seen, background)
+
+
+def _usual(token: str, background: Mapping[str, float]) -> float:
+    return min(max(background.get(token, 0.5), LEAST_B), 1 - LEAST_B)
+
+
 def _term(p: float, seen: Observation, background: Mapping[str, float]) -> float:
-    b = min(max(background.get(seen.token, 0.5), 1e-3), 1 - 1e-3)
-    raw = seen.seen * log(p / b) if seen.seen >= 0.5 else (1 - seen.seen) * log((1 - p) / (1 - b))
-    return max(-CAP, min(CAP, TAU * (CONFOUNDED if seen.confounded else 1.0) * raw))
+    b = _usual(seen.token, background)
+    raw = log(p / b) if seen.seen >= 0.5 else log((1 - p) / (1 - b))
+    return max(-CAP, min(CAP, TAU * abs(2 * seen.seen - 1) * (CONFOUNDED if seen.confounded else 1.0) * raw))
 
 
 def posterior(
@@ -223,7 +239,7 @@ def posterior(
         for cause in catalogue.causes
     ]
     rows.append((NONE, priors[NONE] * exp(-none_penalty), Support(deltas={})))
-    rows.append((OTHER, priors[OTHER], Support(deltas=unexplained(observed, background))))
+    rows.append((OTHER, priors[OTHER], Support(deltas=unexplained(catalogue, observed, background))))
     logits = {cause_id: _logit(cause_id, p, raw, observed, background, weights) for cause_id, p, raw in rows}
     top = max(logit for logit, _ in logits.values())
     total = sum(exp(logit - top) for logit, _ in logits.values())
@@ -257,12 +273,17 @@ def _logit(
     return start + sum(deltas.values()), deltas
 
 
-def unexplained(observed: Mapping[str, Observation], background: Mapping[str, float]) -> dict[str, float]:
-    """What evidence says for "something else": that something is going on, but not what."""
+def unexplained(
+    catalogue: Catalogue, observed: Mapping[str, Observation], background: Mapping[str, float]
+) -> dict[str, float]:
+    """What evidence says for "something else": that something is going on, but not what.
+
+    Only tokens of the catalogue's own vocabulary count: a sensor that no cause has to do with proves nothing.
+    """
     deltas = {
         token: OTHER_SHARE * TAU * max(0.0, log(0.5 / background[token])) * (CONFOUNDED if one.confounded else 1.0)
         for token, one in observed.items()
-        if one.seen > 0.5 and token in background and not token.startswith("class:")
+        if one.seen > 0.5 and token in catalogue.background
     }
     return _capped(deltas, CAP / 2)
 

@@ -187,7 +187,7 @@ def _table(cases: Sequence[ConfirmedCase], catalogue: Catalogue, background: Map
             [
                 *(support(cause, catalogue, one, background).total for cause in catalogue.causes),
                 0.0,
-                sum(unexplained(one, background).values()),
+                sum(unexplained(catalogue, one, background).values()),
             ]
             for one in observed
         ],

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from edge_agent.domain.analysis import Analysis
 from edge_agent.domain.cause import Catalogue
@@ -25,8 +24,11 @@ from edge_agent.responding.text import summary
 
 WEIGHTS = "weights"
 BACKGROUND = "background"
-PSEUDO_RUNS = 30
+PSEUDO_RUNS = 10
 """How many normal runs the catalogue's background rate is worth against those measured on this line."""
+LEAST_RATE, MOST_RATE = 0.01, 0.99
+UNLISTED_RATE = 0.1
+"""Assumed of a token that the catalogue does not have, before it was measured."""
 METHOD = "signature-likelihood-ratio"
 
 
@@ -49,12 +51,19 @@ def knowledge(uow: UnitOfWork, catalogue: Catalogue) -> Knowledge:
     )
 
 
-def measured_background(record: Mapping[str, Any] | None, catalogue: Catalogue) -> dict[str, float]:
-    """Background rates drawn from the catalogue's towards what this line showed when nothing was wrong."""
+def measured_background(
+    record: Mapping[str, Sequence[float]] | None, catalogue: Catalogue, pseudo_runs: float = PSEUDO_RUNS
+) -> dict[str, float]:
+    """Background rates drawn from the catalogue's towards what this line showed when nothing was wrong.
+
+    Args:
+        record: token to (times fired, times looked for).
+    """
     rates: dict[str, float] = {}
     for token, (fired, runs) in (record or {}).items():
-        if token in catalogue.background:
-            rates[token] = (PSEUDO_RUNS * catalogue.background[token] + fired) / (PSEUDO_RUNS + runs)
+        seed = catalogue.background.get(token, UNLISTED_RATE)
+        rate = (pseudo_runs * seed + fired) / (pseudo_runs + runs)
+        rates[token] = min(max(rate, LEAST_RATE), MOST_RATE)
     return rates
 
 

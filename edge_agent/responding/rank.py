@@ -1,6 +1,7 @@
 """Ranked causes with what speaks for and against each, in words that do not promise more than the numbers hold."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import exp
 
 from edge_agent.domain.analysis import Hypothesis, Term
@@ -30,21 +31,36 @@ def rank(
     weights: Weights,
 ) -> tuple[Hypothesis, ...]:
     """The most probable causes, with NONE and OTHER always among them."""
-    observed = observe(evidence)
-    scored = posterior(catalogue, observed, background, weights, none_penalty=none_penalty(incident))
+    everything = rank_all(catalogue, evidence, background, weights, excess=incident.statistic - incident.threshold)
     kept = [
         one
-        for place, one in enumerate(scored)
+        for place, one in enumerate(everything)
         if one.cause_id in NAMES or (place < SHOWN + len(NAMES) and one.p >= LEAST_P)
     ]
-    return tuple(
-        _hypothesis(one, place, catalogue, observed) for place, one in enumerate(kept[: SHOWN + len(NAMES)], start=1)
-    )
+    return tuple(replace(one, rank=place) for place, one in enumerate(kept[: SHOWN + len(NAMES)], start=1))
 
 
-def none_penalty(incident: Incident) -> float:
+def rank_all(
+    catalogue: Catalogue,
+    evidence: Sequence[Evidence],
+    background: Mapping[str, float],
+    weights: Weights,
+    *,
+    excess: float = 0.0,
+) -> tuple[Hypothesis, ...]:
+    """Every cause of the catalogue, NONE and OTHER, most probable first.
+
+    Args:
+        excess: how far the rate's statistic is above the threshold that opened the incident (log units).
+    """
+    observed = observe(evidence)
+    scored = posterior(catalogue, observed, background, weights, none_penalty=none_penalty(excess))
+    return tuple(_hypothesis(one, place, catalogue, observed) for place, one in enumerate(scored, start=1))
+
+
+def none_penalty(excess: float) -> float:
     """How much the rate itself speaks against chance: what the statistic has over the threshold it was opened at."""
-    return NONE_TRUST * min(NONE_CAP, max(0.0, incident.statistic - incident.threshold))
+    return NONE_TRUST * min(NONE_CAP, max(0.0, excess))
 
 
 def _hypothesis(one: Scored, place: int, catalogue: Catalogue, observed: Mapping[str, Observation]) -> Hypothesis:
@@ -57,7 +73,7 @@ def _hypothesis(one: Scored, place: int, catalogue: Catalogue, observed: Mapping
     return Hypothesis(
         cause_id=one.cause_id,
         name=cause.name if cause else NAMES[one.cause_id],
-        p=round(one.p, 4),
+        p=round(one.p, 6),
         rank=place,
         grade=grade(one.p),
         terms=tuple(sorted(terms, key=lambda term: -abs(term.delta))),
