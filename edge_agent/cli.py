@@ -25,6 +25,7 @@ COMMANDS = {
     "orders": ("edge_agent.commands.orders", "List, show and answer work orders."),
     "outbox": ("edge_agent.commands.outbox", "Show what waits for the plant; retry or drop what was put aside."),
     "audit": ("edge_agent.commands.audit", "Verify, list and export the audit log."),
+    "fmea": ("edge_agent.commands.fmea", "Check and show the catalogue of causes."),
     "diagnose": ("edge_agent.commands.diagnose", "Rank causes for incidents from files."),
     "replay": ("edge_agent.commands.replay", "Run stored inspections through the present diagnosis."),
 }
