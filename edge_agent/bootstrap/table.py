@@ -51,7 +51,7 @@ def table(parts: Parts, *, is_alive: Callable[[], bool] = lambda: True) -> list[
     plant = parts.configuration.plant
     rows = [
         *stations,
-        row("respond", lambda: responder(parts), silence_s=60),
+        row("respond", lambda: Loop(work=responder(parts).step), silence_s=60),
         row("learn", lambda: Loop(work=learner(parts).step), silence_s=60),
         row("plant records", lambda: Loop(work=intake.flush), silence_s=30),
         row(
