@@ -13,6 +13,7 @@ from edge_agent.bootstrap.box_state import verbs
 from edge_agent.bootstrap.housekeeping import Housekeeping
 from edge_agent.bootstrap.parts import Parts, StationParts
 from edge_agent.bootstrap.plant_metrics import EVERY, PlantMetrics
+from edge_agent.bootstrap.telemetry import Telemetry, sparkplug_rows, subscribe_telemetry
 from edge_agent.contract import topics
 from edge_agent.inspecting.station import InspectionWorker, TriggerWorker
 from edge_agent.learning.learner import Learner
@@ -22,7 +23,6 @@ from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.printing import DocumentMaker, request_shift_report
 from edge_agent.responding.narrate import Narrator
 from edge_agent.responding.order import add_narrative
-from edge_agent.responding.plant_records import PlantRecordsIntake, SignalSource
 from edge_agent.responding.responder import Responder
 from edge_agent.responding.settings import settings_of
 from edge_agent.schedule import Job, Schedule, daily_at, every
@@ -53,7 +53,7 @@ def table(parts: Parts, *, is_alive: Callable[[], bool] = lambda: True) -> list[
         *stations,
         row("respond", lambda: Loop(work=responder(parts).step), silence_s=60),
         row("learn", lambda: Loop(work=learner(parts).step), silence_s=60),
-        row("plant records", lambda: Loop(work=intake.flush), silence_s=30),
+        row("plant records", lambda: Loop(work=intake.step), silence_s=30),
         row(
             "documents",
             lambda: document_maker(parts),
@@ -73,6 +73,7 @@ def table(parts: Parts, *, is_alive: Callable[[], bool] = lambda: True) -> list[
                 interrupt=parts.analyst.close,
             )
         )
+    rows += sparkplug_rows(parts)
     if plant.web.enabled:
         rows.append(row("web", lambda: web_server(parts, is_alive), silence_s=30, stop=THEN_PAGES))
     return rows
@@ -217,7 +218,7 @@ def letterhead(parts: Parts) -> Letterhead:
     )
 
 
-def subscribe(parts: Parts, link: PlantLink) -> PlantRecordsIntake:
+def subscribe(parts: Parts, link: PlantLink) -> Telemetry:
     """Hang every handler on the link; the trigger adapters have hung theirs already."""
     plant = parts.configuration.plant
     inbox = InboxHandlers(parts.store, parts.clock, parts.sender)
@@ -241,15 +242,7 @@ def subscribe(parts: Parts, link: PlantLink) -> PlantRecordsIntake:
         elsewhere=triggered_by_command(parts),
     )
     link.subscribe(topics.under(root, topics.COMMANDS), commands.on_command)
-    sources = {
-        signal.topic: SignalSource(signal=name, path=signal.path) for name, signal in plant.telemetry.signals.items()
-    }
-    intake = PlantRecordsIntake(store=parts.store, signals=sources, clock=parts.clock)
-    for topic in sources:
-        link.subscribe(topic, intake.on_sample, qos=0, keep=False)
-    if plant.telemetry.events_topic:
-        link.subscribe(plant.telemetry.events_topic, intake.on_event)
-    return intake
+    return subscribe_telemetry(plant.telemetry, link, store=parts.store, clock=parts.clock)
 
 
 def triggered_by_command(parts: Parts) -> set[str]:

@@ -43,13 +43,27 @@ class MqttSection(Section):
     max_payload_kib: int = Field(default=256, ge=4, le=65_536)
     receipt_retry_s: Seconds = 30
     """First retry of a message without receipt; it doubles up to ten minutes."""
+    drain_per_s: float | None = Field(default=500, gt=0)
+    """Messages a second at most, so that a MES that was away is not drowned; orders are exempt. ``null``: no limit."""
+
+
+class SparkplugSignalSection(Section):
+    """A metric of a Sparkplug B edge node, or of a device behind it."""
+
+    group: Level
+    edge_node: Level
+    device: Level | None = None
+    """None: a metric of the edge node itself."""
+    metric: str = Field(min_length=1, max_length=256)
+    """Its name, e.g. ``Oven/Zone 3/Temperature``."""
 
 
 class SignalSection(Section):
-    """One process signal and where it comes from."""
+    """One process signal and where it comes from: ``topic`` or ``sparkplug``."""
 
-    topic: str
+    topic: str | None = None
     """Topic (no wildcards); the payload is a number, ``{value, timestamp_ms}``, or JSON with ``path``."""
+    sparkplug: SparkplugSignalSection | None = None
     unit: str
     path: str | None = None
     """Dotted path of the value in a JSON payload."""
@@ -57,6 +71,14 @@ class SignalSection(Section):
     process_step: str = ""
     lower: float | None = None
     upper: float | None = None
+    max_rate_hz: float = Field(default=10, gt=0, le=1_000)
+    """Readings kept in a second at most; what comes faster is thinned, so that the store stays bounded."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "SignalSection":
+        if (self.topic is None) == (self.sparkplug is None):
+            raise ValueError("set one of topic and sparkplug")
+        return self
 
 
 class TelemetrySection(Section):
@@ -66,6 +88,23 @@ class TelemetrySection(Section):
     events_topic: str | None = None
     """JSON events: ``{"kind", "at", "subject"?, "attributes"?, "id"?}``."""
     retention_days: float = Field(default=14, gt=0)
+    sparkplug_rebirth: bool = False
+    """May ask an edge node to be born again (writes ``Node Control/Rebirth`` to its NCMD topic) when messages were
+    missed. Without it, metrics that come by alias only are unknown until the node is born again by itself."""
+
+
+class SparkplugSection(Section):
+    """Sparkplug B out, on a connection of its own: this box as an edge node, its stations as devices."""
+
+    group: Level
+    edge_node: Level | None = None
+    """Default: the agent's name."""
+    primary_host: Level | None = None
+    """Host id of a SCADA system to wait for: nothing is published while it is offline, and sent as history later."""
+    client_id: Name | None = None
+    """MQTT client id; default: the agent's name with ``-sparkplug``."""
+    history_hours: float = Field(default=72, ge=0, le=24 * 365)
+    """Inspections older than this are not sent later."""
 
 
 class TriggerSection(Section):
@@ -107,6 +146,8 @@ class LocalAnalystOptions(Section):
     backend: Literal["auto", "llama-cpp", "xllamacpp"] = "auto"
     """``auto``: llama-cpp-python where it is installed, else xllamacpp."""
     model: Path
+    adapter: Path | None = None
+    """A low-rank adapter (GGUF) to lay over the model. Its exam is its own."""
     threads: int = Field(default=1, ge=1, le=64)
     context_tokens: int = Field(default=2_048, ge=256, le=131_072)
     deadline_s: Seconds = 60
@@ -179,6 +220,7 @@ class PlantFile(Section):
     """Station files, relative to this folder."""
     store: StoreSection = StoreSection()
     telemetry: TelemetrySection = TelemetrySection()
+    sparkplug: SparkplugSection | None = None
     diagnosis: DiagnosisSection
     analyst: AnalystOptions = NoAnalystOptions(kind="none")
     retention: RetentionSection = RetentionSection()

@@ -39,6 +39,25 @@ class SignalSource:
     path: str | None = None
 
 
+class Thinning:
+    """Keeps a signal's readings apart by an interval, by their own times. What is bad is kept: it says something."""
+
+    def __init__(self, max_rate_hz: Mapping[str, float]) -> None:
+        self._apart = {signal: timedelta(seconds=1 / rate) for signal, rate in max_rate_hz.items()}
+        self._last: dict[str, Sample] = {}
+        self.thinned = 0
+
+    def keeps(self, sample: Sample) -> bool:
+        """Is this one kept?"""
+        last, apart = self._last.get(sample.signal), self._apart.get(sample.signal)
+        same_kind = last is not None and (last.value is None) == (sample.value is None)
+        if last is not None and apart is not None and same_kind and timedelta(0) <= sample.at - last.at < apart:
+            self.thinned += 1
+            return False
+        self._last[sample.signal] = sample
+        return True
+
+
 def parse_sample(message: InboundMessage, source: SignalSource) -> Sample:
     """One sample of a plain number, ``{"value", "timestamp_ms"}``, or a value under ``source.path``.
 
@@ -87,8 +106,17 @@ class PlantRecordsIntake:
     acknowledged.
     """
 
-    def __init__(self, *, store: Store, signals: Mapping[str, SignalSource], clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        signals: Mapping[str, SignalSource],
+        clock: Clock,
+        max_rate_hz: Mapping[str, float] | None = None,
+    ) -> None:
+        """Args: ``max_rate_hz`` of each signal; others are kept as they come."""
         self._store = store
+        self._thinning = Thinning(max_rate_hz or {})
         self._signals = signals
         self._clock = clock
         self._buffer: deque[Sample] = deque(maxlen=_BUFFERED)
@@ -105,8 +133,13 @@ class PlantRecordsIntake:
         except InvalidRecordError as error:
             self._refuse(message, error)
             return
+        self.accept(sample)
+
+    def accept(self, sample: Sample) -> None:
+        """Keep a sample until `flush` writes it, from whatever source."""
         with self._lock:
-            self._buffer.append(sample)
+            if self._thinning.keeps(sample):
+                self._buffer.append(sample)
 
     def on_event(self, message: InboundMessage) -> None:
         """Handler for the events topic."""

@@ -92,10 +92,14 @@ class MqttLink:
     def publish_state(
         self, body: bytes, topic: str, *, retain: bool = True, qos: int = 0, expiry_s: int | None = None
     ) -> None:
-        """Publish outside the outbox, on a topic below the root; dropped when offline."""
+        """Publish outside the outbox, on a topic below the root; dropped when offline.
+
+        A topic with a leading ``/`` is absolute; what goes there is not ours to describe, so it has no content type.
+        """
         limits = self._connection.limits
         if limits is not None:
             content_type = CONTENT_TYPE if topic == topics.STATE else "application/json"
+            content_type = "" if topic.startswith("/") else content_type
             self._connection.publish(
                 Outgoing(
                     topic=self._under(topic),
@@ -155,4 +159,4 @@ class MqttLink:
         )
 
     def _under(self, topic: str) -> str:
-        return topics.under(self._topic_root, topic)
+        return topic[1:] if topic.startswith("/") else topics.under(self._topic_root, topic)
