@@ -17,6 +17,15 @@ _SMALL_PX = 256
 _EVERY_ROW = 7
 """Exposure is measured on every seventh row: light changes slowly, and seven is no divisor of a usual pitch."""
 
+_SMALL_STEP = 0.6
+"""Shifts up to this many small pixels are solved for directly; there it is the more precise of the two methods."""
+
+_SURE = 0.9
+"""A direct solution counts when the image then matches at least this well."""
+
+_SLOPE = np.array([[1, -8, 0, 8, -1]], np.float64) / 12
+"""Five-point first derivative (Fornberg 1988)."""
+
 _CLEARLY = 0.05
 """Correlations nearer to each other than this are a tie."""
 
@@ -33,6 +42,7 @@ class Reference:
         small: halved until it fits, 8 bits.
         small_float: the same, as phase correlation takes it.
         scale: golden pixels per small pixel.
+        solver: (3, pixels of small), see `_solver`; None where the golden image has no texture to hold on to.
     """
 
     pixels: Pixels
@@ -40,13 +50,16 @@ class Reference:
     small_float: Float32
     window: Float32
     scale: float
+    solver: Float32 | None
 
     @classmethod
     def of(cls, pixels: Pixels) -> "Reference":
         """Prepare a golden image, (H, W) or (H, W, 3), 8 or 16 bits."""
         small, scale = _shrink(_grey(pixels))
         window = np.asarray(cv2.createHanningWindow((small.shape[1], small.shape[0]), cv2.CV_32F), np.float32)
-        return cls(pixels=pixels, small=small, small_float=small.astype(np.float32), window=window, scale=scale)
+        small_float = small.astype(np.float32)
+        solver = _solver(small)
+        return cls(pixels=pixels, small=small, small_float=small_float, window=window, scale=scale, solver=solver)
 
 
 def gate(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Quality:
@@ -175,12 +188,60 @@ def _check_position(metrics: dict[str, float], limits: ImageLimits) -> list[Reas
 def _register(grey: Grey, reference: Reference) -> tuple[tuple[float, float], float]:
     """Translation that maps golden coordinates onto the image, and the correlation after it.
 
-    Phase correlation of the scaled-down pair. Repeating patterns can lead it astray, so "not shifted" is tried as
-    well and wins where it matches clearly better. Clearly, because the match is measured in whole small pixels: small
-    shifts gain little by it, and taking "not shifted" on a tie would throw the subpixel shift away (measured on
-    rendered boards: 90 % of the errors below 0.55 px instead of 1.95 px).
+    Most parts lie where they should within a few pixels: their shift is solved for. Any other is found by
+    `_correlate_phase`, at three times the cost.
     """
     small, _ = _shrink(grey)
+    step = _solve_step(small, reference)
+    if step is not None:
+        match = _correlation(small, reference.small, *step)
+        if match >= _SURE:
+            return (step[0] * reference.scale, step[1] * reference.scale), match
+    return _correlate_phase(small, reference)
+
+
+def _solver(small: Grey) -> Float32 | None:
+    """The matrix that takes a small image to its gain and its shift against this one.
+
+    One Gauss-Newton step of Lucas and Kanade (1981): image = gain * golden(x - shift) + offset is, for small shifts,
+    linear in gain, offset and gain * shift, so that one least-squares solution, prepared here, fits every image. The
+    outermost pixels have no gradient and are left out. Smoothing and the five-point slope matter: without them fine
+    texture makes the shift too large (measured on rendered boards: 90 % of the errors below 0.45 px instead of 0.04).
+    """
+    if min(small.shape) < 5:
+        return None
+    golden = _smooth(small).astype(np.float64)
+    across, down = cv2.filter2D(golden, cv2.CV_64F, _SLOPE), cv2.filter2D(golden, cv2.CV_64F, _SLOPE.T)
+    inside = np.zeros_like(golden)
+    inside[2:-2, 2:-2] = 1
+    model = np.stack([golden.ravel(), np.ones(golden.size), across.ravel(), down.ravel()])
+    weighted = model * inside.ravel()
+    normal = model @ weighted.T
+    if np.linalg.matrix_rank(normal) < len(normal):
+        return None
+    return np.linalg.solve(normal, weighted)[[0, 2, 3]].astype(np.float32)
+
+
+def _smooth(small: Grey) -> Grey:
+    return np.asarray(cv2.GaussianBlur(small, (3, 3), 0), np.uint8)
+
+
+def _solve_step(small: Grey, reference: Reference) -> tuple[float, float] | None:
+    """The shift in small pixels, where it is small enough for `_solver` to hold."""
+    if reference.solver is None:
+        return None
+    gain, across, down = (reference.solver @ _smooth(small).ravel().astype(np.float32)).tolist()
+    if not 0.5 < gain < 2 or max(abs(across), abs(down)) > _SMALL_STEP * gain:
+        return None
+    return -across / gain, -down / gain
+
+
+def _correlate_phase(small: Grey, reference: Reference) -> tuple[tuple[float, float], float]:
+    """The same for a shift of any size: phase correlation of the scaled-down pair finds it, a solved step refines it.
+
+    Repeating patterns can lead it astray, so "not shifted" is tried as well and wins where it matches clearly better.
+    Clearly, because the match is measured in whole small pixels: small shifts gain little by it.
+    """
     # OpenCV 5 multiplies the window into its arguments, in place: without a copy the reference fades shot by shot.
     golden = reference.small_float.copy()
     (dx, dy), _response = cv2.phaseCorrelate(golden, small.astype(np.float32), reference.window)
@@ -189,7 +250,18 @@ def _register(grey: Grey, reference: Reference) -> tuple[tuple[float, float], fl
         unmoved = _correlation(small, reference.small, 0.0, 0.0)
         if unmoved > moved + _CLEARLY:
             return (0.0, 0.0), unmoved
+    dx, dy = _refine(small, reference, dx, dy)
     return (dx * reference.scale, dy * reference.scale), moved
+
+
+def _refine(small: Grey, reference: Reference, dx: float, dy: float) -> tuple[float, float]:
+    """A shift in small pixels, good to a tenth of what it was where a step from its whole pixels can be solved."""
+    whole_x, whole_y = round(dx), round(dy)
+    back = np.array([[1, 0, -whole_x], [0, 1, -whole_y]], np.float32)
+    size = (small.shape[1], small.shape[0])
+    moved = cv2.warpAffine(small, back, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    step = _solve_step(np.asarray(moved, np.uint8), reference)
+    return (dx, dy) if step is None else (whole_x + step[0], whole_y + step[1])
 
 
 def _correlation(image: Grey, golden: Grey, dx: float, dy: float) -> float:

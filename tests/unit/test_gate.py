@@ -6,7 +6,7 @@ import pytest
 
 from edge_agent.domain.frame import Pixels
 from edge_agent.domain.recipe import ImageLimits
-from edge_agent.inspecting.gate import Reference, _normed, _shrink, gate
+from edge_agent.inspecting.gate import Reference, _normed, _shrink, _solve_step, gate
 from tests.fakes.station import board
 
 GOLDEN = board(1, size=640)
@@ -37,11 +37,28 @@ def test_a_good_image_passes() -> None:
     assert codes(GOLDEN) == []
 
 
-@pytest.mark.parametrize("shift", [(0.0, 0.0), (6.0, -4.0), (-12.0, 9.0), (15.0, 10.0)])
-def test_the_shift_is_measured(shift: tuple[float, float]) -> None:
+@pytest.mark.parametrize(
+    ("shift", "within_px"),
+    [((0.0, 0.0), 0.3), ((1.5, -0.7), 0.7), ((-1.0, 2.0), 0.7), ((6, -4), 0.7), ((-12, 9), 0.7), ((15, 10), 0.7)],
+)
+def test_the_shift_is_measured(shift: tuple[float, float], within_px: float) -> None:
     quality = gate(shifted(GOLDEN, *shift), Reference.of(GOLDEN), LIMITS)
     assert quality.usable, quality.reasons
-    assert quality.shift_xy_px == pytest.approx(shift, abs=1.0)
+    assert quality.shift_xy_px == pytest.approx(shift, abs=within_px)
+
+
+def test_small_shifts_are_solved_for_in_any_light() -> None:
+    reference = Reference.of(GOLDEN)
+    dimmed = np.uint8(shifted(GOLDEN, 1.5, -0.7) * 0.7 + 20)
+    step = _solve_step(_shrink(dimmed)[0], reference)
+    assert step is not None
+    assert np.multiply(step, reference.scale) == pytest.approx((1.5, -0.7), abs=0.5)
+
+
+@pytest.mark.parametrize("golden", [np.full((640, 640), 90, np.uint8), GOLDEN[:4, :4]])
+def test_without_texture_nothing_is_solved_for(golden: Pixels) -> None:
+    assert Reference.of(golden).solver is None
+    assert "part.missing" in [one.code for one in gate(golden // 2, Reference.of(golden), ImageLimits()).reasons]
 
 
 @pytest.mark.parametrize(

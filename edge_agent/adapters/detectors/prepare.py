@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -77,8 +78,13 @@ class Tile:
         return np.ascontiguousarray(window)[None, None]
 
 
-def tiles(image_wh: tuple[int, int], tile_wh: tuple[int, int]) -> Iterator[Tile]:
+@lru_cache(maxsize=64)
+def tiles(image_wh: tuple[int, int], tile_wh: tuple[int, int]) -> tuple[Tile, ...]:
     """Windows that cover an image at its own scale (shrinking would make small defects vanish)."""
+    return tuple(_cover(image_wh, tile_wh))
+
+
+def _cover(image_wh: tuple[int, int], tile_wh: tuple[int, int]) -> Iterator[Tile]:
     columns = _starts(image_wh[0], tile_wh[0])
     rows = _starts(image_wh[1], tile_wh[1])
     for row, y in enumerate(rows):
