@@ -23,7 +23,15 @@ from edge_agent.domain.document import Document
 from edge_agent.domain.frame import Frame, Pixels
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import ImageRef, Inspection
-from edge_agent.domain.message import InboundMessage, Lane, OutboundMessage, OutboxRow, OutboxState
+from edge_agent.domain.message import (
+    Departure,
+    InboundMessage,
+    Lane,
+    LaneUsage,
+    OutboundMessage,
+    OutboxRow,
+    OutboxState,
+)
 from edge_agent.domain.part import Shot
 from edge_agent.domain.plant import PlantEvent, Sample
 from edge_agent.domain.reason import Reason
@@ -370,6 +378,10 @@ class Outbox(Protocol):
         """
         ...
 
+    def departures(self, now: datetime, limit: int, *, exclude: frozenset[int] = frozenset()) -> list[Departure]:
+        """The same rows as `due`, as the relay wants them."""
+        ...
+
     def mark_sent(self, sequences: Sequence[int], *, at: datetime, retry_at: Mapping[int, datetime]) -> None:
         """PUBACKed. PUBACK-class rows are confirmed; receipt-class rows wait, to be sent again at ``retry_at``."""
         ...
@@ -404,6 +416,26 @@ class Outbox(Protocol):
 
     def counts_by_lane(self) -> Mapping[tuple[Lane, OutboxState], int]:
         """Only pairs that occur."""
+        ...
+
+    def usage(self) -> Sequence[LaneUsage]:
+        """What is not finished, by lane; only lanes that hold something."""
+        ...
+
+    def finished(self) -> tuple[int, int]:
+        """Rows that are kept for people only, and the bytes of their bodies."""
+        ...
+
+    def expendable(self, limit: int, *, exclude: frozenset[int] = frozenset()) -> list[OutboxRow]:
+        """Unsent rows that may become a count, oldest first."""
+        ...
+
+    def outdated(self, lane: Lane, limit: int, *, exclude: frozenset[int] = frozenset()) -> list[int]:
+        """Unsent rows of a lane that a later one on the same topic has made old."""
+        ...
+
+    def forget(self, sequences: Sequence[int]) -> int:
+        """Delete rows, whatever became of them; how many. What they said is said elsewhere, or worth nothing."""
         ...
 
     def get(self, sequence: int) -> OutboxRow | None: ...
@@ -542,6 +574,13 @@ class Store(Protocol):
 
     def reader(self) -> UnitOfWork:
         """A reading snapshot; `commit` on it raises."""
+        ...
+
+    def when_outgoing(self, wake: Callable[[int], None]) -> None:
+        """Call this after each commit of this process that added to the outbox, with the lowest lane it added to.
+
+        It runs on the committing thread: it sets a flag and returns.
+        """
         ...
 
     def close(self) -> None: ...

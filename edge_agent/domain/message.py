@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 
@@ -44,6 +45,7 @@ class OutboundMessage:
         order_key: messages with the same key go out one after the other; empty: any order.
         content_type, correlation, response_topic, properties: MQTT 5 properties.
         expires_at: not worth sending after this; None never.
+        expendable: a count per minute will do should the outbox reach its quota.
     """
 
     message_id: UUID
@@ -59,6 +61,7 @@ class OutboundMessage:
     correlation: str = ""
     response_topic: str = ""
     properties: Mapping[str, str] = field(default_factory=dict)
+    expendable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,45 @@ class OutboxRow:
     attempts: int
     next_attempt_at: datetime
     detail: str = ""
+
+
+class Departure(NamedTuple):
+    """What the relay needs of a row that is due, as it is stored: thousands are read in a second.
+
+    Attributes:
+        message_id: as text with dashes.
+        expires_us: microseconds since 1970 UTC, or None.
+        properties: user properties as a JSON object's text.
+    """
+
+    sequence: int
+    message_id: str
+    lane: int
+    ack: str
+    attempts: int
+    expires_us: int | None
+    topic: str
+    body: bytes
+    retain: bool
+    content_type: str
+    correlation: str
+    response_topic: str
+    properties: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneUsage:
+    """What a lane holds that is not finished.
+
+    Attributes:
+        size_bytes: of the bodies.
+        oldest_at: when the oldest of these rows was written.
+    """
+
+    lane: Lane
+    rows: int
+    size_bytes: int
+    oldest_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,15 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pytest
 
-from edge_agent.adapters.link.connection import Limits, Outgoing, Puback
+from edge_agent.adapters.link.connection import Limits, Puback
+from edge_agent.adapters.link.packets import Parcel
 from edge_agent.adapters.link.relay import Relay
 from edge_agent.adapters.store.database import Database
 from edge_agent.config.plant import MqttSection
@@ -29,7 +30,7 @@ class FakeBroker:
         self.changed = threading.Event()
         self.wake_at = 1
         self.limits: Limits | None = None
-        self.published: list[Outgoing] = []
+        self.published: list[Parcel] = []
         self.codes: dict[str, int] = {}
         self.answering = True
         self.resets: list[str] = []
@@ -46,13 +47,16 @@ class FakeBroker:
         if and_return:
             self.connect()
 
-    def publish(self, message: Outgoing, epoch: int) -> int | None:
+    def send(self, parcels: Sequence[Parcel], epoch: int) -> list[int]:
         if self.limits is None or epoch != self.limits.epoch:
-            return None
-        self.published.append(message)
+            return []
+        return [self._answer(parcel, epoch) for parcel in parcels]
+
+    def _answer(self, parcel: Parcel, epoch: int) -> int:
+        self.published.append(parcel)
         mid = len(self.published)
         if self.answering:
-            code = next((code for text, code in self.codes.items() if text in message.body.decode()), 0)
+            code = next((code for text, code in self.codes.items() if text in parcel.body.decode()), 0)
             self.pubacks.append(Puback(epoch=epoch, mid=mid, code=code))
         return mid
 
@@ -258,6 +262,7 @@ def test_a_store_that_fails_while_booking_costs_no_message(
         def __init__(self) -> None:
             self.full = False
             self.reader = store.reader
+            self.when_outgoing = store.when_outgoing
 
         def unit(self, *, durable: bool = True) -> Any:
             return FullDisk() if self.full else store.unit(durable=durable)

@@ -10,10 +10,10 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import paho.mqtt.client as paho
 import structlog
@@ -24,6 +24,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_agent.adapters.link.backoff import Backoff
+from edge_agent.adapters.link.bulk import BulkClient
+from edge_agent.adapters.link.packets import Parcel
 from edge_agent.adapters.link.properties import PublishProperties
 from edge_agent.adapters.link.tls import TlsIdentity
 from edge_agent.config.plant import MqttSection
@@ -58,8 +60,7 @@ class Arrived:
     properties: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Puback:
+class Puback(NamedTuple):
     """The broker's answer to one publish."""
 
     epoch: int
@@ -194,6 +195,16 @@ class Connection:
             )
         return int(info.mid) if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
 
+    def send(self, parcels: Sequence[Parcel], epoch: int) -> list[int]:
+        """Hand over for sending on this connection, all in one; their mids, none when it is no longer that one.
+
+        One thread only. The answers come as `pubacks`.
+        """
+        with self._epoch_lock:
+            if self._limits is None or self._epoch != epoch:
+                return []
+            return self._client.send_parcels(parcels)
+
     def acknowledge(self, arrived: Arrived) -> None:
         """Tell the broker that this message is safe; nothing happens when its connection is gone."""
         if arrived.qos == 0:
@@ -211,8 +222,8 @@ class Connection:
     def reset(self, why: str) -> None:
         """Drop the connection and make a new one."""
         self._reset = why
-        sock = self._client.socket()
-        if isinstance(sock, socket.socket):
+        sock: Any = self._client.socket()
+        if sock is not None:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
@@ -322,9 +333,15 @@ class Connection:
 
     # --- paho's callbacks: append and return ------------------------------------------------------------------------
 
-    def _make_client(self, client_id: str, password: str | None) -> paho.Client:
+    def _make_client(self, client_id: str, password: str | None) -> BulkClient:
         options = self._options
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=True)
+        client = BulkClient(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=paho.MQTTv5,
+            manual_ack=True,
+            on_own_pubacks=self._own_published,
+        )
         client.max_inflight_messages_set(0)
         if options.username is not None:
             client.username_pw_set(options.username, password)
@@ -357,6 +374,14 @@ class Connection:
 
     def _published(self, _c: Any, _u: Any, mid: int, code: ReasonCode, _p: Any) -> None:
         self.pubacks.append(Puback(epoch=self._epoch, mid=mid, code=code.value))
+        self._last_puback_at = self._clock.now()
+        if len(self.pubacks) >= self.wake_at:
+            self.changed.set()
+
+    def _own_published(self, pubacks: Sequence[tuple[int, int]]) -> None:
+        """Not a callback of paho's: no lock is held."""
+        epoch = self._epoch
+        self.pubacks.extend(Puback(epoch, mid, code) for mid, code in pubacks)
         self._last_puback_at = self._clock.now()
         if len(self.pubacks) >= self.wake_at:
             self.changed.set()

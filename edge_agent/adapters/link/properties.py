@@ -13,7 +13,7 @@ _MESSAGE_EXPIRY = b"\x02"
 _CONTENT_TYPE = b"\x03"
 _RESPONSE_TOPIC = b"\x08"
 _CORRELATION = b"\x09"
-_USER_PROPERTY = b"\x26"
+USER_PROPERTY = b"\x26"
 _LONGEST = 65_535
 
 
@@ -34,17 +34,14 @@ class PublishProperties(Properties):
         Raises:
             ValueError: a text is longer than 65,535 bytes.
         """
-        parts = [_MESSAGE_EXPIRY + struct.pack("!I", expiry_s)] if expiry_s is not None else []
-        for identifier, text in (
-            (_CONTENT_TYPE, content_type),
-            (_RESPONSE_TOPIC, response_topic),
-            (_CORRELATION, correlation),
-        ):
-            if text:
-                parts.append(identifier + _text(text))
-        parts.extend(_USER_PROPERTY + _name(name) + _text(value) for name, value in user_properties)
-        body = b"".join(parts)
-        object.__setattr__(self, "_packed", _length(len(body)) + body)
+        body = encoded(
+            content_type=content_type,
+            correlation=correlation,
+            response_topic=response_topic,
+            expiry_s=expiry_s,
+            user_properties=user_properties,
+        )
+        object.__setattr__(self, "_packed", length(len(body)) + body)
 
     def pack(self) -> bytes:
         """Length and properties, as they go on the wire."""
@@ -56,22 +53,44 @@ class PublishProperties(Properties):
         return f"{len(self.pack())} bytes of properties"
 
 
-def _text(value: str) -> bytes:
+def encoded(
+    *,
+    content_type: str,
+    correlation: str,
+    response_topic: str,
+    expiry_s: int | None,
+    user_properties: Iterable[tuple[str, str]],
+) -> bytes:
+    """The properties without their length; empty ones are left out. Raises ValueError: a text is too long."""
+    parts = [_MESSAGE_EXPIRY + struct.pack("!I", expiry_s)] if expiry_s is not None else []
+    for identifier, value in (
+        (_CONTENT_TYPE, content_type),
+        (_RESPONSE_TOPIC, response_topic),
+        (_CORRELATION, correlation),
+    ):
+        if value:
+            parts.append(identifier + text(value))
+    parts.extend(USER_PROPERTY + _name(name) + text(value) for name, value in user_properties)
+    return b"".join(parts)
+
+
+def text(value: str) -> bytes:
+    """UTF-8 with its length (section 1.5.4). Raises ValueError: longer than 65,535 bytes."""
     raw = value.encode()
     if len(raw) > _LONGEST:
         raise ValueError(f"an MQTT text has at most {_LONGEST} bytes, this has {len(raw)}")
-    return struct.pack("!H", len(raw)) + raw
+    return len(raw).to_bytes(2) + raw
 
 
-_name = lru_cache(256)(_text)
+_name = lru_cache(256)(text)
 """Names are few; values are not."""
 
 
-def _length(value: int) -> bytes:
+def length(value: int) -> bytes:
     """Variable byte integer (section 1.5.5)."""
-    encoded = bytearray()
+    encoded_digits = bytearray()
     while True:
         value, digit = divmod(value, 128)
-        encoded.append(digit | 0x80 if value else digit)
+        encoded_digits.append(digit | 0x80 if value else digit)
         if not value:
-            return bytes(encoded)
+            return bytes(encoded_digits)

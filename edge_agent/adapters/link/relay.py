@@ -4,30 +4,40 @@ Runs on one thread (the worker that calls `step`). The network thread hands PUBA
 batches, one transaction each.
 """
 
+import json
 import time
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import islice
 from random import SystemRandom
+from typing import NamedTuple
 
 import structlog
 
-from edge_agent.adapters.link.connection import Connection, Limits, Outgoing
+from edge_agent.adapters.link.connection import Connection, Limits
+from edge_agent.adapters.link.pace import Pace
+from edge_agent.adapters.link.packets import Parcel
 from edge_agent.config.plant import MqttSection
 from edge_agent.contract import outbound, topics
 from edge_agent.contract.envelope import Sender, with_sequence
-from edge_agent.domain.message import Ack, OutboundMessage, OutboxRow
+from edge_agent.domain.message import Ack, Departure, Lane, OutboundMessage
 from edge_agent.ports import Clock, Store
 
 log = structlog.get_logger(__name__)
 
-REFILL_PARTS = 4
+REFILL_PARTS = 2
 """The window is filled again when this part of it is free: the broker must not wait for our database."""
-BOOK_AT = 200
+FETCH_ROWS = 1_000
+"""Rows read ahead at most, ..."""
+FETCH_BYTES = 8_388_608
+"""... and about so many bytes of them."""
+BOOK_AT = 500
 """PUBACKs booked in one transaction, ..."""
 BOOK_AFTER_S = 0.02
 """... or those that came in this time."""
+PACE_WAIT_S = 0.05
 RETRY_CAP_S = 600.0
 SILENCE_S = 30.0
 """No PUBACK for a message in this time on a live connection: the connection is not live."""
@@ -44,13 +54,13 @@ POISON_WITHIN_S = 3.0
 SUSPICION_S = 30.0
 ORDERLY = frozenset({0x8B, 0x8D, 0x8E, 0x98, 0x9C, 0x9D})
 """Reasons for a loss that have nothing to do with what was sent."""
+NO_LANE = 99
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sent:
+class Sent(NamedTuple):
     """A row on its way, without PUBACK."""
 
-    row: OutboxRow
+    row: Departure
     at_s: float
 
 
@@ -64,13 +74,17 @@ class Relay:
         self._options, self._sender = options, sender
         self._retry = Retry(options.receipt_retry_s)
         self._poison = PoisonWatch()
+        self._pace = Pace(options.drain_per_s)
         self._reporter = ErrorReporter(sender=sender, clock=clock)
         self._epoch = 0
-        self._ready: deque[OutboxRow] = deque()
+        self._ready: deque[Departure] = deque()
         self._flying: dict[int, Sent] = {}
-        self._answered: list[tuple[OutboxRow, int]] = []
+        self._answered: list[tuple[Departure, int]] = []
         self._last_puback_s = 0.0
         self._book_since_s: float | None = None
+        self._fetch_rows = FETCH_ROWS
+        self._written_lane = NO_LANE
+        store.when_outgoing(self._written)
 
     @property
     def in_flight(self) -> int:
@@ -78,7 +92,7 @@ class Relay:
         return len(self._flying)
 
     def step(self, max_wait_s: float) -> int:
-        """Send and book for at most about ``max_wait_s``; rows handed to the broker.
+        """Send and book for at most about ``max_wait_s``, less when all that was due is done; rows handed over.
 
         Raises:
             Transient: the store is not available; nothing is lost, what was not booked is sent again.
@@ -93,21 +107,40 @@ class Relay:
             sent += sent_now
             self._book_if_due()
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or (sent and not self._busy()):
                 break
             if sent_now == 0:
-                self._connection.wake_at = max(1, len(self._flying) // REFILL_PARTS)
-                self._connection.changed.wait(min(left, BOOK_AFTER_S) if self._flying or self._answered else left)
+                self._wait(left)
         self._collect()
         self._book()
         return sent
 
     def idle(self) -> bool:
         """Is nothing due and nothing on its way?"""
-        if self._flying or self._ready or self._answered or self._connection.pubacks:
+        if self._busy() or self._connection.pubacks:
             return False
         with self._store.reader() as reader:
             return not reader.outbox.due(self._clock.now(), 1)
+
+    def _busy(self) -> bool:
+        return bool(self._flying or self._ready or self._answered)
+
+    def _wait(self, left_s: float) -> None:
+        """Until enough answers are in, something was written, or it is time to book."""
+        self._connection.wake_at = max(1, len(self._flying) // REFILL_PARTS)
+        if len(self._connection.pubacks) >= self._connection.wake_at:
+            return
+        if self._flying or self._answered:
+            left_s = min(left_s, BOOK_AFTER_S)
+        elif self._ready:
+            left_s = min(left_s, PACE_WAIT_S)
+        self._connection.changed.wait(left_s)
+
+    def _written(self, lane: int) -> None:
+        """On the thread that has just committed."""
+        self._written_lane = min(lane, self._written_lane)
+        if not self._flying:
+            self._connection.changed.set()
 
     # --- connections ------------------------------------------------------------------------------------------------
 
@@ -162,52 +195,76 @@ class Relay:
             return 0
         window = 1 if self._poison.suspicious else min(self._options.window, limits.receive_maximum)
         free = window - len(self._flying)
-        if free < max(1, window // REFILL_PARTS):
+        if free < max(1, window // REFILL_PARTS) and not self._overtaken():
             return 0
-        if not self._ready:
-            self._fetch(window)
-        return self._send([self._ready.popleft() for _ in range(min(free, len(self._ready)))], limits)
+        if not self._ready or self._overtaken():
+            self._fetch()
+        return self._send(self._take(free), limits)
 
-    def _fetch(self, limit: int) -> None:
+    def _overtaken(self) -> bool:
+        """Was something written that goes before what was read?"""
+        return bool(self._ready) and self._written_lane < self._ready[0].lane
+
+    def _fetch(self) -> None:
         """Read the next rows; what is answered is booked before, or it would be read again."""
         self._book()
-        exclude = frozenset(sent.row.sequence for sent in self._flying.values())
+        exclude = frozenset([sent.row.sequence for sent in self._flying.values()])
+        self._written_lane = NO_LANE
         with self._store.reader() as reader:
-            self._ready.extend(reader.outbox.due(self._clock.now(), limit, exclude=exclude))
+            rows = reader.outbox.departures(self._clock.now(), self._fetch_rows, exclude=exclude)
+        self._ready = deque(rows)
+        if rows:
+            largest = max(len(row.body) for row in rows)
+            self._fetch_rows = max(1, min(FETCH_ROWS, FETCH_BYTES // max(1, largest)))
 
-    def _send(self, rows: Iterable[OutboxRow], limits: Limits) -> int:
-        sent = 0
+    def _take(self, free: int) -> list[Departure]:
+        """The next rows: those about orders at once, the others as the pace allows."""
+        most = min(free, len(self._ready))
+        orders = sum(1 for row in islice(self._ready, most) if row.lane == Lane.ORDERS)
+        others = self._pace.allowed(most - orders)
+        self._pace.spend(others)
+        return [self._ready.popleft() for _ in range(orders + others)]
+
+    def _send(self, rows: list[Departure], limits: Limits) -> int:
+        if not rows:
+            return 0
         now = self._clock.now()
+        now_us = (now - _EPOCH) // _MICROSECOND
+        fit: list[Departure] = []
+        parcels: list[Parcel] = []
         for row in rows:
-            message = self._outgoing(row, now)
-            too_large = self._too_large(message, limits)
+            parcel = self._parcel(row, now_us)
+            too_large = self._too_large(parcel, limits)
             if too_large:
                 self._refuse(row, "oversize", "0x95", too_large)
-                continue
-            mid = self._connection.publish(message, self._epoch)
-            if mid is None:  # the connection is gone: its loss clears everything
-                break
-            self._flying[mid] = Sent(row=row, at_s=time.monotonic())
-            sent += 1
-        return sent
+            else:
+                fit.append(row)
+                parcels.append(parcel)
+        mids = self._connection.send(parcels, self._epoch) if parcels else []
+        at_s = time.monotonic()
+        self._flying.update((mid, Sent(row, at_s)) for mid, row in zip(mids, fit, strict=False))
+        return len(mids)  # none: the connection is gone, its loss clears everything
 
-    def _outgoing(self, row: OutboxRow, now: datetime) -> Outgoing:
-        message = row.message
-        identity = [("id", str(message.message_id)), ("seq", str(row.sequence))]
-        return Outgoing(
-            topic=topics.under(self._sender.topic_root, message.topic),
-            body=with_sequence(message.body, row.sequence),
-            retain=message.retain,
-            content_type=message.content_type,
-            correlation=message.correlation,
-            response_topic=message.response_topic,
-            expiry_s=_seconds_left(message.expires_at, now),
-            user_properties=[*identity, *message.properties.items()] if message.body else identity,
+    def _parcel(self, row: Departure, now_us: int) -> Parcel:
+        return Parcel(
+            row.message_id,
+            row.sequence,
+            self._absolute(row.topic),
+            with_sequence(row.body, row.sequence),
+            row.retain,
+            row.content_type,
+            row.correlation,
+            row.response_topic,
+            None if row.expires_us is None else max(1, (row.expires_us - now_us) // 1_000_000),
+            _user_properties(row.properties) if row.body else (),
         )
 
-    def _too_large(self, message: Outgoing, limits: Limits) -> str:
+    def _absolute(self, topic: str) -> str:
+        return topics.under(self._sender.topic_root, topic)
+
+    def _too_large(self, parcel: Parcel, limits: Limits) -> str:
         agreed = self._options.max_payload_kib * 1024
-        size = len(message.body)
+        size = len(parcel.body)
         if size > agreed:
             return f"the body has {size} bytes, at most {agreed} are agreed (mqtt.max_payload_kib)"
         if limits.packet_bytes is not None and size + PROPERTY_BYTES > limits.packet_bytes:
@@ -218,20 +275,27 @@ class Relay:
 
     def _collect(self) -> None:
         """Take the PUBACKs from the network thread."""
-        while self._connection.pubacks:
-            puback = self._connection.pubacks.popleft()
-            sent = self._flying.pop(puback.mid, None) if puback.epoch == self._epoch else None
+        pubacks = self._connection.pubacks
+        if not pubacks:
+            return
+        now_s = time.monotonic()
+        before = len(self._answered)
+        while pubacks:
+            epoch, mid, code = pubacks.popleft()
+            sent = self._flying.pop(mid, None) if epoch == self._epoch else None
             if sent is not None:
-                self._last_puback_s = time.monotonic()
-                self._book_since_s = self._book_since_s or self._last_puback_s
-                self._answered.append((sent.row, puback.code))
-                self._poison.acquit(sent.row.sequence)
+                self._answered.append((sent.row, code))
+        if len(self._answered) > before:
+            self._last_puback_s = now_s
+            self._book_since_s = self._book_since_s or now_s
+            self._poison.acquit(row.sequence for row, _ in islice(self._answered, before, None))
 
     def _book_if_due(self) -> None:
-        """Book when enough has come in, or the first has waited long enough."""
+        """Book when enough has come in, nothing more will, or the first has waited long enough."""
         if self._book_since_s is None:
             return
-        if len(self._answered) >= BOOK_AT or time.monotonic() - self._book_since_s >= BOOK_AFTER_S:
+        waited_s = time.monotonic() - self._book_since_s
+        if len(self._answered) >= BOOK_AT or waited_s >= BOOK_AFTER_S or not self._flying:
             self._book()
 
     def _book(self) -> None:
@@ -244,25 +308,27 @@ class Relay:
                 kind: outbound.ErrorClass = "oversize" if code == 0x95 else "publish-refused"
                 self._refuse(row, kind, f"0x{code:02x}", "the broker refused this message")
 
-    def _write_fates(self, answered: list[tuple[OutboxRow, int]]) -> None:
+    def _write_fates(self, answered: list[tuple[Departure, int]]) -> None:
         now = self._clock.now()
         taken = [row for row, code in answered if code < REFUSED]
+        again = self._retry.times(now)
         with self._store.unit(durable=False) as unit:
             unit.outbox.mark_sent(
                 [row.sequence for row in taken],
                 at=now,
-                retry_at={row.sequence: self._retry.at(row, now) for row in taken if row.message.ack is Ack.RECEIPT},
+                retry_at={row.sequence: again(row.attempts) for row in taken if row.ack == Ack.RECEIPT},
             )
             for row, code in answered:
                 if code in TRANSIENT_REFUSALS:
-                    unit.outbox.retry(row.sequence, at=self._retry.at(row, now), detail=f"PUBACK 0x{code:02x}")
+                    unit.outbox.retry(row.sequence, at=again(row.attempts), detail=f"PUBACK 0x{code:02x}")
             unit.commit()
 
-    def _refuse(self, row: OutboxRow, kind: outbound.ErrorClass, code: str, detail: str) -> None:
+    def _refuse(self, row: Departure, kind: outbound.ErrorClass, code: str, detail: str) -> None:
         """Put a message aside, and say so on ``out/error`` (but not about an error message itself)."""
-        message = row.message
-        log.error("a message is put aside", topic=message.topic, sequence=row.sequence, code=code, detail=detail)
-        about = None if message.topic == topics.ERROR else self._reporter.about(message, kind, code, detail)
+        log.error("a message is put aside", topic=row.topic, sequence=row.sequence, code=code, detail=detail)
+        about = None
+        if row.topic != topics.ERROR:
+            about = self._reporter.made(kind, topic=row.topic, reason_code=code, detail=detail, original=row.body)
         with self._store.unit() as unit:
             unit.outbox.quarantine(row.sequence, detail=f"{code} {detail}")
             if about is not None:
@@ -277,10 +343,15 @@ class Retry:
         self._first_s = first_s
         self._random = SystemRandom()
 
-    def at(self, row: OutboxRow, now: datetime) -> datetime:
-        """The time of the next attempt; ``row.attempts`` are those before this one."""
-        wait_s = min(RETRY_CAP_S, self._first_s * 2.0 ** min(row.attempts, 16))
-        return now + timedelta(seconds=wait_s * self._random.uniform(0.8, 1.2))
+    def times(self, now: datetime) -> Callable[[int], datetime]:
+        """The time of the next attempt, by the number of those before; the same for all of one batch."""
+        jitter = self._random.uniform(0.8, 1.2)
+
+        def at(attempts: int) -> datetime:
+            wait_s = min(RETRY_CAP_S, self._first_s * 2.0 ** min(attempts, 16))
+            return now + timedelta(seconds=wait_s * jitter)
+
+        return at
 
 
 class PoisonWatch:
@@ -299,11 +370,13 @@ class PoisonWatch:
         """Send one at a time now? Not for ever: a suspect may be over (expired, receipted) and never sent again."""
         return bool(self._strikes) and time.monotonic() < self._until_s
 
-    def acquit(self, sequence: int) -> None:
-        """The broker has answered for it."""
-        self._strikes.pop(sequence, None)
+    def acquit(self, sequences: Iterable[int]) -> None:
+        """The broker has answered for them."""
+        if self._strikes:
+            for sequence in sequences:
+                self._strikes.pop(sequence, None)
 
-    def connection_lost(self, flying: dict[int, Sent], code: int) -> OutboxRow | None:
+    def connection_lost(self, flying: Mapping[int, Sent], code: int) -> Departure | None:
         """Judge what was on its way; the guilty row, once it is known."""
         if code in ORDERLY:
             return None
@@ -317,7 +390,7 @@ class PoisonWatch:
         self._strikes[only.sequence] += 1
         if self._strikes[only.sequence] < POISON_STRIKES:
             return None
-        self.acquit(only.sequence)
+        self.acquit([only.sequence])
         return only
 
 
@@ -330,12 +403,6 @@ class ErrorReporter:
         self._sender, self._clock = sender, clock
         self._hour_began: datetime | None = None
         self._made = 0
-
-    def about(
-        self, message: OutboundMessage, kind: outbound.ErrorClass, code: str, detail: str
-    ) -> OutboundMessage | None:
-        """The error about one of our own messages."""
-        return self.made(kind, topic=message.topic, reason_code=code, detail=detail, original=message.body)
 
     def made(
         self, kind: outbound.ErrorClass, *, topic: str, reason_code: str, detail: str, original: bytes
@@ -358,5 +425,11 @@ class ErrorReporter:
         )
 
 
-def _seconds_left(expires_at: datetime | None, now: datetime) -> int | None:
-    return None if expires_at is None else max(1, int((expires_at - now).total_seconds()))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@lru_cache(64)
+def _user_properties(document: str) -> tuple[tuple[str, str], ...]:
+    """There are as many as there are kinds of messages."""
+    return tuple(json.loads(document).items())

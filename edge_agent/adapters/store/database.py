@@ -1,5 +1,6 @@
 """The store: units of work over one database."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -9,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from edge_agent.adapters.store.plant import SAMPLES_PER_SIGNAL
 from edge_agent.adapters.store.postgres import Postgres
-from edge_agent.adapters.store.session import Session
+from edge_agent.adapters.store.session import NOTHING_OUTGOING, Session
 from edge_agent.adapters.store.sqlite import Sqlite
 from edge_agent.adapters.store.unit import SqlUnit
 from edge_agent.adapters.store.writer_lock import WriterLock
@@ -52,6 +53,7 @@ class Database:
         self._clock = clock
         self._backend = _backend(url)
         self._lock = WriterLock()
+        self._when_outgoing: list[Callable[[int], None]] = []
         self._writer = self._listened(self._backend.writer())
         self._reader = self._listened(self._backend.reader())
 
@@ -79,6 +81,10 @@ class Database:
     def reader(self) -> SqlUnit:
         """A reading snapshot; `commit` on it raises."""
         return SqlUnit(self, writing=False, durable=False)
+
+    def when_outgoing(self, wake: Callable[[int], None]) -> None:
+        """Call this after each commit of this process that added to the outbox, with the lowest lane it added to."""
+        self._when_outgoing.append(wake)
 
     def backup(self, target: Path) -> None:
         """A consistent copy, while others write. Raises Transient (disk full), ConfigError (not with this database)."""
@@ -111,6 +117,10 @@ class Database:
         except BaseException:
             session.rollback()
             raise
+        lane, session.outgoing = session.outgoing, NOTHING_OUTGOING
+        if lane != NOTHING_OUTGOING:
+            for wake in self._when_outgoing:
+                wake(lane)
 
     def end(self, session: Session, *, writing: bool) -> None:
         """For `SqlUnit`: roll back what was not committed, and let the next one write."""

@@ -17,18 +17,31 @@ _SET_COUNTER = (
 _ADD_COUNTER = schema.counters.insert()
 
 
+NOTHING_OUTGOING = 99
+"""Higher than any lane."""
+
+
 class Session:
-    """One transaction's connection."""
+    """One transaction's connection.
+
+    Attributes:
+        outgoing: the lowest lane that a row for the outbox was written to.
+    """
 
     def __init__(self, connection: Connection, clock: Clock, *, writing: bool) -> None:
         self.connection = connection
         self.clock = clock
         self._writing = writing
         self._counters: dict[str, int] = {}
+        self.outgoing = NOTHING_OUTGOING
 
     def rows(self, statement: Select[Any], values: Mapping[str, Any] | None = None) -> list[RowMapping]:
         """All rows of a query, by column name."""
         return list(self.connection.execute(statement, values or {}).mappings())
+
+    def tuples(self, statement: Select[Any], values: Mapping[str, Any] | None = None) -> list[Any]:
+        """All rows of a query, by place."""
+        return list(self.connection.execute(statement, values or {}).all())
 
     def first(self, statement: Select[Any], values: Mapping[str, Any] | None = None) -> Any:
         """The first column of the first row, or None."""
@@ -68,4 +81,5 @@ class Session:
     def rollback(self) -> None:
         """Forget what was written, the counters too."""
         self._counters.clear()
+        self.outgoing = NOTHING_OUTGOING
         self.connection.rollback()
