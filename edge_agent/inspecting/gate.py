@@ -76,12 +76,13 @@ def gate(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Qu
     wrong_size = _check_size(pixels, reference, limits)
     if wrong_size is not None:
         return Quality(usable=False, reasons=(wrong_size,))
-    grey = _grey(pixels)
-    metrics = _exposure(grey[::_EVERY_ROW]) | _focus(grey)
+    if reference is not None:
+        pixels = _grey(pixels)
+    metrics = _exposure(_grey(pixels[::_EVERY_ROW])) | _focus(_grey(_centre(pixels)))
     reasons = _check_light(metrics, limits)
     shift = None
     if reference is not None:
-        shift, match = _register(grey, reference)
+        shift, match = _register(_grey(pixels), reference)
         metrics |= {"shift_px": float(np.hypot(*shift)), "match": match}
         reasons += _check_position(metrics, limits)
     return Quality(usable=not reasons, reasons=tuple(reasons), metrics=metrics, shift_xy_px=shift)
@@ -132,16 +133,20 @@ def _level(counts: list[float], pixels: float) -> int:
     return len(counts) - 1
 
 
-def _focus(grey: Grey) -> dict[str, float]:
+def _centre(pixels: Pixels) -> Pixels:
+    """The central half, which every layout fills."""
+    height, width = pixels.shape[:2]
+    return pixels[height // 4 : height - height // 4, width // 4 : width - width // 4]
+
+
+def _focus(centre: Grey) -> dict[str, float]:
     """Variance of the Laplacian over Tenengrad (mean squared Sobel gradient).
 
     The Laplacian alone falls with darkness and rises with noise; the ratio divides contrast out, so its limits are
     two-sided: too low is defocus, too high is noise. A 3x3 Gaussian first: without it, sensor noise in a defocused
-    image lifts the ratio back to that of a sharp one. Measured on the central half, which every layout fills.
+    image lifts the ratio back to that of a sharp one.
     Typical values on rendered boards: sharp 0.007 to 0.009, 1 px of blur 0.005, 3 px 0.002, strong noise 0.013.
     """
-    height, width = grey.shape
-    centre = grey[height // 4 : height - height // 4, width // 4 : width - width // 4]
     if centre.size == 0:
         return {"focus_ratio": 0.0}
     centre = cv2.GaussianBlur(centre, (3, 3), 0)

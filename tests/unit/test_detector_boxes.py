@@ -1,12 +1,13 @@
 """Boxes and pixels on their way into and out of a model."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.adapters.detectors.boxes import calibrated, clipped, raw_score, suppress
-from edge_agent.adapters.detectors.prepare import OVERLAP_PX, Letterbox, eight_bit, moved, tiles
+from edge_agent.adapters.detectors.prepare import OVERLAP_PX, Canvas, Letterbox, eight_bit, moved, tiles
 
 
 def rows(*boxes: tuple[float, ...]) -> np.ndarray:
@@ -112,7 +113,7 @@ def test_moving_down_and_right_is_positive(dx: int, dy: int) -> None:
 def test_letterbox_and_back() -> None:
     image = np.zeros((480, 1280), np.uint8)
     image[100:200, 600:700] = 255
-    fitted = Letterbox.of(image, (1, 3, 640, 640))
+    fitted = Letterbox.of(image, (1, 3, 640, 640), Canvas())
     assert fitted.tensor.shape == (1, 3, 640, 640)
     assert fitted.tensor.dtype == np.float32
     assert fitted.scale == 0.5
@@ -127,5 +128,24 @@ def test_letterbox_and_back() -> None:
 def test_letterbox_turns_bgr_into_rgb() -> None:
     image = np.zeros((640, 640, 3), np.uint8)
     image[:, :, 2] = 255
-    tensor = Letterbox.of(image, (1, 3, 640, 640)).tensor
+    tensor = Letterbox.of(image, (1, 3, 640, 640), Canvas()).tensor
     assert tensor[0, :, 0, 0].tolist() == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("size_wh", [(1280, 720), (480, 1279), (640, 640), (300, 200)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_letterbox_is_what_opencv_makes(size_wh: tuple[int, int], channels: int) -> None:
+    rng = np.random.default_rng(5)
+    canvas = Canvas()
+    Letterbox.of(np.full((900, 333, 3), 255, np.uint8), (1, channels, 640, 640), canvas)  # must leave no trace
+    image = rng.integers(0, 256, (size_wh[1], size_wh[0], 3), dtype=np.uint8)
+    for _ in range(2):
+        fitted = Letterbox.of(image, (1, channels, 640, 640), canvas)
+    seen = image if channels == 3 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    width, height = round(size_wh[0] * fitted.scale), round(size_wh[1] * fitted.scale)
+    small = cv2.resize(seen, (width, height), interpolation=cv2.INTER_LINEAR)
+    below, right = 640 - height - fitted.top, 640 - width - fitted.left
+    square = cv2.copyMakeBorder(
+        small, fitted.top, below, fitted.left, right, cv2.BORDER_CONSTANT, value=(114, 114, 114)
+    )
+    assert np.array_equal(fitted.tensor, cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))

@@ -13,7 +13,7 @@ from edge_agent.adapters.detectors.boxes import CLASS, SCORE, Floats
 from edge_agent.adapters.detectors.catalogue import InputCard, ModelCard, read_card
 from edge_agent.adapters.detectors.decoding import pair_boxes, yolo_boxes
 from edge_agent.adapters.detectors.parity import difference, read_answer, read_pixels
-from edge_agent.adapters.detectors.prepare import Grey, Letterbox, Tile, grey, moved, tiles
+from edge_agent.adapters.detectors.prepare import Canvas, Grey, Letterbox, Tile, grey, moved, tiles
 from edge_agent.adapters.detectors.session import RUNTIME_ERRORS, open_session
 from edge_agent.config.stations import DetectorOptions
 from edge_agent.domain.defect import Defect, ModelRef, Sighting
@@ -46,6 +46,7 @@ class OnnxDetector:
         # Compared before calibration: few of a model's many boxes are worth any arithmetic.
         self._min_raw = raw.raw_score(wanted, self.card.calibration.slope, self.card.calibration.offset)
         self._session: ort.InferenceSession | None = None
+        self._canvas = Canvas()
 
     @property
     def ref(self) -> ModelRef:
@@ -168,7 +169,7 @@ class OnnxDetector:
         return pair_boxes(output, tile, len(self.card.classes), self._min_raw)
 
     def _look_yolo(self, pixels: Pixels) -> Floats:
-        fitted = Letterbox.of(pixels, self.card.inputs[0].shape)
+        fitted = Letterbox.of(pixels, self.card.inputs[0].shape, self._canvas)
         output = self._run({self.card.inputs[0].name: fitted.tensor})
         return yolo_boxes(output, fitted, len(self.card.classes), self._min_raw)
 

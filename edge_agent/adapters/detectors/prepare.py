@@ -1,6 +1,7 @@
 """Sensor pixels to what a model takes."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +17,7 @@ Floats = npt.NDArray[np.float32]
 OVERLAP_PX = 128
 """Tiles share this much: a defect up to half of it is whole in one of them, larger ones still have their centre in."""
 _LETTERBOX_GREY = 114
+_TO_UNIT = np.float32(1 / 255)
 
 
 def eight_bit(pixels: Pixels) -> npt.NDArray[np.uint8]:
@@ -107,12 +109,27 @@ def _owned(starts: list[int], index: int, tile: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
+class Canvas(threading.local):
+    """A model's input of each thread, kept: fresh memory of this size costs more than what is written into it."""
+
+    def __init__(self) -> None:
+        self._tensor: Floats | None = None
+        self._inner: tuple[int, int, int, int] | None = None
+
+    def of(self, shape: tuple[int, int, int, int], inner: tuple[int, int, int, int]) -> Floats:
+        """The tensor, grey around the inner rectangle (left, top, width, height); inside, whatever was there."""
+        if self._tensor is None or self._tensor.shape != shape or self._inner != inner:
+            self._tensor = np.full(shape, np.float32(_LETTERBOX_GREY) * _TO_UNIT, np.float32)
+            self._inner = inner
+        return self._tensor
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Letterbox:
     """An image fitted into a model's input, with the way back.
 
     Attributes:
-        tensor: (1, C, H, W) float32, 0 to 1, RGB.
+        tensor: (1, C, H, W) float32, 0 to 1, RGB. Its canvas' memory: good until the next image of the same thread.
         scale: input pixels per sensor pixel.
         left, top: of the image inside the input.
     """
@@ -123,25 +140,23 @@ class Letterbox:
     top: int
 
     @classmethod
-    def of(cls, pixels: Pixels, shape: tuple[int, int, int, int]) -> "Letterbox":
+    def of(cls, pixels: Pixels, shape: tuple[int, int, int, int], canvas: Canvas) -> "Letterbox":
         """As ultralytics does it: shrunk or grown to fit, centred on grey 114."""
         _, channels, height, width = shape
         image = eight_bit(pixels) if channels == 3 else grey(pixels)
-        if channels == 3 and image.ndim == 2:
-            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
         scale = min(width / image.shape[1], height / image.shape[0])
         new_w, new_h = round(image.shape[1] * scale), round(image.shape[0] * scale)
         if (new_w, new_h) != (image.shape[1], image.shape[0]):
             image = np.asarray(cv2.resize(image, (new_w, new_h), interpolation=cv2.INTER_LINEAR), np.uint8)
         left, top = round((width - new_w) / 2 - 0.1), round((height - new_h) / 2 - 0.1)
-        return cls(tensor=_on_grey(image, left, top, shape), scale=scale, left=left, top=top)
+        tensor = canvas.of(shape, (left, top, new_w, new_h))
+        for plane, values in zip(tensor[0], _planes(image, channels), strict=True):
+            np.multiply(values, _TO_UNIT, out=plane[top : top + new_h, left : left + new_w], dtype=np.float32)
+        return cls(tensor=tensor, scale=scale, left=left, top=top)
 
 
-def _on_grey(image: npt.NDArray[np.uint8], left: int, top: int, shape: tuple[int, int, int, int]) -> Floats:
-    right, bottom = shape[3] - image.shape[1] - left, shape[2] - image.shape[0] - top
-    if left or top or right or bottom:
-        level = (_LETTERBOX_GREY,) * 3
-        image = np.asarray(cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=level))
-    if image.ndim == 2:
-        return np.multiply(image, np.float32(1 / 255), dtype=np.float32)[None, None]
-    return np.asarray(cv2.dnn.blobFromImage(image, 1 / 255, swapRB=True), np.float32)
+def _planes(image: npt.NDArray[np.uint8], channels: int) -> Sequence[npt.NDArray[np.uint8]]:
+    """The channels in the model's order: RGB of BGR; a grey image is all of them."""
+    if image.ndim == 2 or image.shape[2] == 1:
+        return [image.reshape(image.shape[:2])] * channels
+    return cv2.split(image)[::-1]
