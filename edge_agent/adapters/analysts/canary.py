@@ -15,6 +15,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 _MOST_BUILDS = 64
+_MOST_DIGESTS = 8
 PASSED = "passed"
 
 
@@ -60,7 +61,9 @@ class CanaryBook:
         key = f"{model} {stat.st_size} {stat.st_mtime_ns}"
         if key not in self._data["digests"]:
             with model.open("rb") as stream:
-                self._data["digests"] = {key: hashlib.file_digest(stream, "sha256").hexdigest()}
+                self._data["digests"][key] = hashlib.file_digest(stream, "sha256").hexdigest()
+            while len(self._data["digests"]) > _MOST_DIGESTS:
+                del self._data["digests"][next(iter(self._data["digests"]))]
             self._write()
         return str(self._data["digests"][key])
 

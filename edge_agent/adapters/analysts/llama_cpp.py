@@ -14,17 +14,18 @@ from edge_agent.domain.faults import Transient
 class LlamaCpp:
     """One model, one request at a time; the constant beginning of the prompt stays in the cache."""
 
-    def __init__(self, *, model: str, threads: int, context_tokens: int) -> None:
+    def __init__(self, *, model: str, threads: int, context_tokens: int, adapter: str = "") -> None:
         try:
             self._llama = Llama(
                 model_path=model,
+                lora_path=adapter or None,
                 n_ctx=context_tokens,
                 n_threads=threads,
                 n_threads_batch=threads,
                 n_gpu_layers=-1,
                 verbose=False,
             )
-        except ValueError as error:  # how it says that it cannot load
+        except (ValueError, RuntimeError) as error:  # how it says that the model or the adapter cannot be loaded
             raise Transient(f"the model does not load: {error}") from error
 
     def write(self, *, system: str, prompt: str, grammar: str, max_tokens: int, seed: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A GGUF model on this box, in a child process: it may hang, grow or crash there, and nothing else notices."""
 
+import hashlib
 import importlib.metadata
 import time
 from collections.abc import Mapping
@@ -77,7 +78,9 @@ class LocalAnalyst:
     @property
     def name(self) -> str:
         """Back end and model, as far as they are known."""
-        return f"{self._build.backend if self._build else self._options.backend} {self._options.model.name}"
+        backend = self._build.backend if self._build else self._options.backend
+        adapter = f" with {self._options.adapter.name}" if self._options.adapter else ""
+        return f"{backend} {self._options.model.name}{adapter}"
 
     @property
     def rss_mb(self) -> float:
@@ -167,12 +170,23 @@ class LocalAnalyst:
         self._model_name = gguf.describe(self._options.model).name
         chosen = self._options.backend
         names = list(self._backends) if chosen == "auto" else [chosen]
-        sha256, cpu = self._book.sha256(self._options.model), processor()
+        sha256, cpu = self._digest(), processor()
         return [
             Build(backend=name, version=version, model_sha256=sha256, processor=cpu)
             for name in names
             if (version := _installed(self._backends[name].distribution))
         ]
+
+    def _digest(self) -> str:
+        """Of the model; with an adapter it is another model, so of both."""
+        adapter = self._options.adapter
+        sha256 = self._book.sha256(self._options.model)
+        if adapter is None:
+            return sha256
+        try:
+            return hashlib.sha256(f"{sha256} {self._book.sha256(adapter)}".encode()).hexdigest()
+        except OSError as error:
+            raise Transient(f"adapter {adapter}: {error.strerror}") from error
 
     def _first_that_works(self, builds: list[Build], deadline_s: float) -> Build:
         reasons = [] if builds else ["no back end is installed (llama-cpp-python or xllamacpp)"]
@@ -217,7 +231,7 @@ class LocalAnalyst:
             "model": str(options.model),
             "threads": options.threads,
             "context_tokens": options.context_tokens,
-        }
+        } | ({"adapter": str(options.adapter)} if options.adapter else {})
         return Child(
             self._backends[build.backend].target, arguments, name=name, nice=NICE, max_rss_mb=memory_limit_mb(options)
         )

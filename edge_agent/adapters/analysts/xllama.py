@@ -18,9 +18,9 @@ _QUIET = 1
 class XLlama:
     """One model, one slot; the slot keeps the constant beginning of the prompt."""
 
-    def __init__(self, *, model: str, threads: int, context_tokens: int) -> None:
+    def __init__(self, *, model: str, threads: int, context_tokens: int, adapter: str = "") -> None:
         with tempfile.TemporaryDirectory(prefix="edge-agent-llm.") as folder:
-            self._server = _serve(_parameters(model, threads, context_tokens), Path(folder) / "llm.sock")
+            self._server = _serve(_parameters(model, threads, context_tokens, adapter), Path(folder) / "llm.sock")
 
     def write(self, *, system: str, prompt: str, grammar: str, max_tokens: int, seed: int) -> dict[str, Any]:
         """Greedy decoding under the grammar; the text may still be cut by the token limit."""
@@ -43,9 +43,13 @@ class XLlama:
         }
 
 
-def _parameters(model: str, threads: int, context_tokens: int) -> Any:
+def _parameters(model: str, threads: int, context_tokens: int, adapter: str) -> Any:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = model
+    if adapter:
+        laid_over = xllamacpp.CommonAdapterLoraInfo()
+        laid_over.path, laid_over.scale = adapter, 1.0
+        parameters.lora_adapters = [laid_over]
     parameters.n_ctx = context_tokens
     parameters.n_parallel = 1
     parameters.cpuparams.n_threads = threads
