@@ -54,12 +54,12 @@ def brief(analysis: Analysis, incident: Incident, catalogue: Catalogue) -> Brief
     cause = catalogue.cause(top.cause_id) if top and top.cause_id not in {NONE, OTHER} else None
     if top is None or cause is None:
         return None
-    citable = {one.evidence_id: one for one in analysis.evidence if _citable(one, _known_tokens(catalogue))}
-    speaks_for = _strongest(top, citable, +1)[:_MOST_FOR]
+    quotable = {one.evidence_id: one for one in analysis.evidence if citable(one, known_tokens(catalogue))}
+    speaks_for = _strongest(top, quotable, +1)[:_MOST_FOR]
     if not speaks_for:
         return None
-    speaks_against = _strongest(top, citable, -1)[:_MOST_AGAINST]
-    chosen = {key: citable[key] for key in (*speaks_for, *speaks_against)}
+    speaks_against = _strongest(top, quotable, -1)[:_MOST_AGAINST]
+    chosen = {key: quotable[key] for key in (*speaks_for, *speaks_against)}
     rivals = [catalogue.cause(one.cause_id) for one in analysis.hypotheses[1:4]]
     return Brief(
         incident=incident,
@@ -94,21 +94,23 @@ def sign_of(one: Evidence) -> int:
     return (one.value > one.baseline) - (one.value < one.baseline)
 
 
-def _citable(one: Evidence, known: frozenset[str]) -> bool:
+def citable(one: Evidence, known: frozenset[str]) -> bool:
+    """Could be looked for, and its words come from a closed list or from the catalogue."""
     if one.polarity is Polarity.UNKNOWN or one.token is None or not re.fullmatch(r"E\d{1,3}", one.evidence_id):
         return False
     return tokens.well_formed(one.token) and (one.token in known or one.token.startswith(_OPEN_PREFIXES))
 
 
-def _known_tokens(catalogue: Catalogue) -> frozenset[str]:
+def known_tokens(catalogue: Catalogue) -> frozenset[str]:
+    """Every token that some cause expects or excludes, and every class."""
     signatures = [signature for cause in catalogue.causes for signature in cause.signatures]
     expected = {one.token for each in signatures for one in (*each.all_of, *each.any_of, *each.none_of)}
     classes = {f"class:{code}" for cause in catalogue.causes for code in cause.classes}
     return frozenset(expected | classes)
 
 
-def _strongest(top: Hypothesis, citable: Mapping[str, Evidence], sign: int) -> tuple[str, ...]:
-    terms = [term for term in top.terms if term.evidence_id in citable and sign * term.delta > _SMALLEST_TERM]
+def _strongest(top: Hypothesis, quotable: Mapping[str, Evidence], sign: int) -> tuple[str, ...]:
+    terms = [term for term in top.terms if term.evidence_id in quotable and sign * term.delta > _SMALLEST_TERM]
     ordered = sorted(terms, key=lambda term: (-abs(term.delta), term.evidence_id))
     return tuple(dict.fromkeys(term.evidence_id for term in ordered))
 
