@@ -22,6 +22,7 @@ COMMANDS = {
     "report": ("edge_agent.commands.report", "Print a work-order sheet or a shift report as PDF."),
     "data": ("edge_agent.commands.data", "Import labelled images, and check them before anything learns from them."),
     "models": ("edge_agent.commands.models", "List and verify models."),
+    "llm": ("edge_agent.commands.llm", "Let a language model sit the exam that decides what it may do."),
     "orders": ("edge_agent.commands.orders", "List, show and answer work orders."),
     "outbox": ("edge_agent.commands.outbox", "Show what waits for the plant; retry or drop what was put aside."),
     "audit": ("edge_agent.commands.audit", "Verify, list and export the audit log."),

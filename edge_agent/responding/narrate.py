@@ -22,6 +22,7 @@ from edge_agent.observability.health import Condition
 from edge_agent.ports import Analyst, Clock, Store, UnitOfWork, WritingTask, Written
 from edge_agent.responding import prompt
 from edge_agent.responding.placeholders import Brief, brief
+from edge_agent.responding.qualification import qualification
 from edge_agent.responding.validator import Note, Violation, check
 
 log = structlog.get_logger(__name__)
@@ -39,11 +40,6 @@ _REST_FIRST_S, _REST_MOST_S = 5.0, 300.0
 
 OnCondition = Callable[[Condition, str], object]
 AddNarrative = Callable[[UnitOfWork, Analysis, Narrative], object]
-
-
-def qualified_key(model_sha256: str) -> str:
-    """The fact that says whether a model passed its exam: True lets its text stand in orders."""
-    return f"llm.qualified:{model_sha256}"
 
 
 def keep_narrative(uow: UnitOfWork, analysis: Analysis, narrative: Narrative) -> Analysis:
@@ -214,7 +210,7 @@ class Narrator:
         model = attempt.written.model_sha256
         facts = {"model": model[:16], "latency_ms": round(attempt.latency_ms), "incident": str(analysis.incident_id)}
         if isinstance(outcome, Note):
-            shown_as = "text" if uow.facts.get(qualified_key(model)) is True else "note"
+            shown_as = "text" if qualification(uow, model).writing else "note"
             narrative = Narrative(
                 source=LLM,
                 text=outcome.text,

@@ -16,7 +16,8 @@ from edge_agent.domain.faults import Transient
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.work_order import OrderState, Suspect
 from edge_agent.observability.health import Condition
-from edge_agent.responding.narrate import LLM, TALLY, Narrator, qualified_key
+from edge_agent.responding.narrate import LLM, TALLY, Narrator
+from edge_agent.responding.qualification import qualified_key
 from tests.fakes.analysts import SHA256, ScriptedAnalyst
 from tests.fakes.clock import FakeClock
 from tests.fakes.made import an_order
@@ -95,14 +96,14 @@ def test_an_unqualified_models_text_stands_beside_the_templates(folder: Path) ->
 def test_a_qualified_models_text_may_stand_in_the_order(folder: Path) -> None:
     desk = Desk(folder, [an_answer()])
     with desk.store.unit() as uow:
-        uow.facts.set(qualified_key(SHA256), True)
+        uow.facts.set(qualified_key(SHA256), {"writing": True})
         uow.commit()
     desk.narrator.step()
     assert desk.latest.narratives[-1].shown_as == "text"
 
 
-@pytest.mark.parametrize("value", [False, None, "true", 1])
-def test_only_true_qualifies(folder: Path, value: object) -> None:
+@pytest.mark.parametrize("value", [False, None, True, "writing", {}, {"writing": 1}, {"choosing": True}])
+def test_only_a_passed_exam_qualifies(folder: Path, value: object) -> None:
     desk = Desk(folder, [an_answer()])
     with desk.store.unit() as uow:
         uow.facts.set(qualified_key(SHA256), value)
