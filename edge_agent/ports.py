@@ -35,6 +35,7 @@ from edge_agent.domain.message import (
 from edge_agent.domain.part import Shot
 from edge_agent.domain.plant import PlantEvent, Sample
 from edge_agent.domain.reason import Reason
+from edge_agent.domain.step import Step
 from edge_agent.domain.verdict import ConfirmedCase, JobResponse
 from edge_agent.domain.work_order import WorkOrder
 
@@ -500,6 +501,22 @@ class Facts(Protocol):
     def set(self, key: str, value: Any) -> None: ...
 
 
+class Steps(Protocol):
+    """What the language model was asked about an incident, and what became of its answers; bounded per incident."""
+
+    def add(self, step: Step) -> None:
+        """Idempotent on step_id."""
+        ...
+
+    def list(self, incident_id: UUID) -> list[Step]:
+        """Oldest first."""
+        ...
+
+    def prune(self, before: datetime) -> int:
+        """Delete older ones, a bounded batch: commit and call again until it returns 0."""
+        ...
+
+
 class Audit(Protocol):
     """Who changed what, and when. Entries are only added, and chained by their hashes."""
 
@@ -545,6 +562,8 @@ class UnitOfWork(Protocol):
     def documents(self) -> Documents: ...
     @property
     def facts(self) -> Facts: ...
+    @property
+    def steps(self) -> Steps: ...
     @property
     def audit(self) -> Audit: ...
 

@@ -74,6 +74,7 @@ class Housekeeping:
             "samples": self._in_batches(lambda unit: unit.plant.prune(now - self._telemetry)),
             "inspections": self._in_batches(lambda unit: unit.inspections.prune(old)),
             "messages_out": self._in_batches(lambda unit: unit.outbox.prune(old)),
+            "steps": self._in_batches(lambda unit: unit.steps.prune(old)),
             "messages_in": self._in_batches(lambda unit: unit.inbox.prune(old)),
         }
         if any(removed.values()):

@@ -167,13 +167,14 @@ def _keep(store: Database, paper: Paper, report: dict[str, Any]) -> None:
     with store.unit() as unit:
         before = unit.facts.get(qualified_key(paper.model_sha256))
         record(unit, paper.model_sha256, report)
+        missed = ", ".join(report["missed"]) or "none"
         unit.audit.append(
             actor=person(),
             action="llm.qualified",
             subject=f"model:{paper.model_sha256}",
             before=_allowed(before),
             after=_allowed(report),
-            detail=f"{paper.model_name}, exam {SERIES}, prompts {PROMPTS}; missed: {' '.join(report['missed']) or 'none'}",
+            detail=f"{paper.model_name}, exam {SERIES}, prompts {PROMPTS}; missed: {missed}",
         )
         unit.commit()
     store.close()

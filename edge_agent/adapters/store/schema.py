@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """All schema revisions this program knows, oldest first; the last one is the one it works with."""
 
 metadata = MetaData(
@@ -309,6 +309,19 @@ facts = Table(
     Column("value", Text, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
 )
+
+steps = Table(
+    "steps",
+    metadata,
+    _seq(),
+    Column("step_id", Uuid, nullable=False, unique=True),
+    Column("incident_id", Uuid, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("at_us", BigInteger, nullable=False, index=True),
+    _document(),
+    Index(None, "incident_id", "seq"),
+)
+"""What the language model was asked, and what became of its answers."""
 
 audit = Table(
     "audit",

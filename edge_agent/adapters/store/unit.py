@@ -14,6 +14,7 @@ from edge_agent.adapters.store.orders import SqlOrders
 from edge_agent.adapters.store.outbox import SqlOutbox
 from edge_agent.adapters.store.plant import SqlPlantRecords
 from edge_agent.adapters.store.session import Session
+from edge_agent.adapters.store.steps import SqlSteps
 
 if TYPE_CHECKING:
     from edge_agent.adapters.store.database import Database
@@ -95,6 +96,10 @@ class SqlUnit:
     @property
     def facts(self) -> SqlFacts:
         return SqlFacts(self._session)
+
+    @property
+    def steps(self) -> SqlSteps:
+        return SqlSteps(self._session)
 
     @property
     def audit(self) -> SqlAudit:
