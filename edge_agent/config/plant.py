@@ -68,6 +68,7 @@ class SignalSection(Section):
     path: str | None = None
     """Dotted path of the value in a JSON payload."""
     description: str = ""
+    """What people call it, e.g. ``Etchant temperature``: work orders and notes use it in place of the signal's key."""
     process_step: str = ""
     lower: float | None = None
     upper: float | None = None

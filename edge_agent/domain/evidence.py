@@ -5,6 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from edge_agent.domain import token as tokens
+
+NAMED = "signal_name"
+"""Where a fact's provenance keeps the plant's own name for its signal."""
+
 
 class Polarity(StrEnum):
     """Present; looked for and not there; or could not be looked for (sensor missing)."""
@@ -46,3 +51,21 @@ class Evidence:
     scope: Mapping[str, str] = field(default_factory=dict)
     confounded_with: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def signal_name(self) -> str | None:
+        """What the plant calls the fact's process signal; None for a fact of anything else."""
+        signal = tokens.signal_of(self.token or "")
+        return signal and (self.provenance.get(NAMED) or signal.replace("_", " "))
+
+    @property
+    def words(self) -> str:
+        """The fact's token in plant language, without numbers; empty without a token."""
+        if self.token is None:
+            return ""
+        if self.signal_name is None:
+            return tokens.phrase(self.token).replace("_", " ")
+        name = self.signal_name
+        # Within a sentence: a name's first letter is small unless it is an abbreviation (``ORP of the etchant``).
+        said = name if name[1:2].isupper() else name[:1].lower() + name[1:]
+        return f"{said} {'rose' if self.token.endswith('+') else 'fell'}"

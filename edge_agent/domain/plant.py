@@ -36,6 +36,11 @@ class Signal:
     upper: float | None = None
     process_step: str = ""
 
+    @property
+    def label(self) -> str:
+        """What people call it: its description, else its name without underscores."""
+        return self.description.strip() or self.name.replace("_", " ")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlantEvent:

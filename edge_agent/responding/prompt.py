@@ -101,7 +101,7 @@ def evidence_line(brief: Brief, key: str) -> str:
 
 def fact_words(one: Evidence, brief: Brief) -> str:
     """The fact in closed vocabulary with placeholders for its figures."""
-    words = tokens.phrase(one.token or "").replace("_", " ")
+    words = one.words
     if one.polarity is Polarity.ABSENT:
         return f"not seen: {words}"
     key = one.evidence_id

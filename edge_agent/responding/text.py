@@ -6,7 +6,6 @@ from edge_agent.domain.analysis import Analysis, Hypothesis, Narrative
 from edge_agent.domain.cause import NONE, OTHER, Catalogue, Check
 from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.domain.incident import Incident
-from edge_agent.domain.token import phrase
 from edge_agent.responding.rank import speaks
 from edge_agent.responding.words import clock_time, defect_name, number, share
 
@@ -126,4 +125,4 @@ def _short(found: Evidence) -> str:
     name, told, _ = found.statement.partition(verb)
     if found.token.startswith("tel:") and told:
         return f"{name[:1].lower()}{name[1:]}{verb.rstrip()}"
-    return phrase(found.token)
+    return found.words

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from edge_agent.domain import token as tokens
 from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.responding.placeholders import PLACEHOLDER, Brief, expand, sign_of
 from edge_agent.responding.prompt import MOST_CHARS
@@ -329,7 +328,7 @@ def _present_words(one: Evidence) -> list[str]:
 def _present_phrase(one: Evidence) -> str:
     if one.polarity is not Polarity.PRESENT or one.token is None:
         return ""
-    return tokens.phrase(one.token).replace("_", " ")
+    return one.words
 
 
 def _form(answer: _Answer, brief: Brief) -> Iterator[Violation]:

@@ -212,6 +212,18 @@ def test_a_signal_that_was_never_delivered_is_unknown() -> None:
     assert tokens["tel:etch_cu_g_l+"].polarity is Polarity.UNKNOWN
 
 
+@pytest.mark.parametrize("named", ["Etchant acid content", ""])
+def test_people_read_the_name_that_the_plant_gave_a_signal(named: str) -> None:
+    signals = {"etch_acid_n": Signal(name="etch_acid_n", unit="N", lower=1.88, description=named)}
+    drop = Disturbance(at_part=ONSET, rate=0.3, classes=OPEN, signals={"etch_acid_n": -5})
+    facts = collect(window_of(record(4, parts=PARTS, start=START, disturbances=[drop]), signals=signals))
+    told = [one for one in facts if one.token == "tel:etch_acid_n-"]
+    assert {one.tool.partition("@")[0] for one in told} == {"telemetry.change", "telemetry.limit"}
+    for one in told:
+        assert one.words == ("etchant acid content fell" if named else "etch acid n fell")
+        assert one.statement.startswith(named or "etch acid n")
+
+
 def test_a_limit_of_the_control_plan_that_is_broken_is_found() -> None:
     limit = {"etch_acid_n": Signal(name="etch_acid_n", unit="N", lower=1.88)}
     drop = Disturbance(at_part=ONSET, rate=0.3, classes=OPEN, signals={"etch_acid_n": -5})

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 
 from edge_agent.domain.evidence import Evidence, Polarity
-from edge_agent.domain.token import signal_of
 
 _NAMED = 3
 _OTHERS = 2
@@ -22,9 +21,8 @@ def unknowns(facts: Iterable[Evidence]) -> list[str]:
 
 
 def _signals(found: Sequence[Evidence]) -> str:
-    names = list(dict.fromkeys(signal_of(fact.token or "") or "" for fact in found))
-    shown = [name.replace("_", " ") for name in names]
-    listed = ", ".join(shown) if len(shown) <= _NAMED else f"{len(shown)} signals"
+    names = list(dict.fromkeys(fact.signal_name or "" for fact in found))
+    listed = ", ".join(names) if len(names) <= _NAMED else f"{len(names)} signals"
     return f"no trustworthy or not enough readings yet: {listed}"
 
 

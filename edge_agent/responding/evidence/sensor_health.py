@@ -16,7 +16,7 @@ def find(window: Window) -> list[Evidence]:
     facts: list[Evidence] = []
     for name, series in sorted(window.series.items()):
         if complaint := _complaint(window, series):
-            statement = f"sensor {name.replace('_', ' ')} {complaint}; its evidence is unknown"
+            statement = f"sensor {window.signal_label(name)} {complaint}; its evidence is unknown"
             facts.append(
                 fact(window, tool=TOOL, token=None, statement=statement, present=True, strength=0.9, n=len(series))
             )

@@ -99,7 +99,7 @@ def _compare(after: Floats, blocks: Floats, wander: float, block_length: float) 
 def _told(window: Window, change: Change, p: float | None) -> list[Evidence]:
     known = window.signals.get(change.signal)
     unit = known.unit if known else ""
-    name = (known.description if known and known.description else change.signal.replace("_", " ")).strip()
+    name = window.signal_label(change.signal)
     facts = []
     for sign in "+-":
         token = f"tel:{change.signal}{sign}"

@@ -30,7 +30,7 @@ def _broken(window: Window, signal: Signal, series: list[Sample], sign: str, lim
     if before and sum(before) / len(before) > NORMAL:
         return None
     side = "above its upper" if sign == "+" else "below its lower"
-    name = signal.description or signal.name.replace("_", " ")
+    name = signal.label
     statement = (
         f"{name} is {side} limit of {number(limit)} {signal.unit} in {share(sum(after) / len(after))} of readings"
     )

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.domain.counting import counted_defects, is_decided, shows
-from edge_agent.domain.evidence import Evidence, Polarity
+from edge_agent.domain.evidence import NAMED, Evidence, Polarity
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.plant import PlantEvent, Sample, Signal
+from edge_agent.domain.token import signal_of
 from edge_agent.domain.verdict import ConfirmedCase
 
 Floats = npt.NDArray[np.float64]
@@ -46,6 +47,10 @@ class Window:
     expected: frozenset[str] = frozenset()
     base_rates: Mapping[str, float] = field(default_factory=dict)
     size_wh_px: tuple[float, float] = (640.0, 640.0)
+
+    def signal_label(self, name: str) -> str:
+        """What people call a signal."""
+        return self.signals[name].label if name in self.signals else name.replace("_", " ")
 
     @cached_property
     def takt(self) -> timedelta:
@@ -144,6 +149,8 @@ def fact(
     provenance: Mapping[str, str] | None = None,
 ) -> Evidence:
     """One fact without its id; ``present`` None means that it could not be looked for."""
+    signal = signal_of(token or "")
+    named = {NAMED: window.signal_label(signal)} if signal else {}
     polarity = {True: Polarity.PRESENT, False: Polarity.ABSENT, None: Polarity.UNKNOWN}[present]
     return Evidence(
         evidence_id="",
@@ -161,5 +168,5 @@ def fact(
         sigma=sigma,
         scope={"station": window.incident.station_id, **(scope or {})},
         confounded_with=confounded_with,
-        provenance=dict(provenance or {}),
+        provenance=named | dict(provenance or {}),
     )
