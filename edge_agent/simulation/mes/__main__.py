@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_agent.simulation.mes.desk import Desk
-from edge_agent.simulation.mes.ledger import Ledger
+from edge_agent.simulation.mes.ledger import AGAIN_AFTER_S, Ledger
 from edge_agent.simulation.mes.technician import Habits, Technician
 from edge_agent.simulation.mes.truth import Repairs, Truth
 from edge_agent.simulation.mes.wire import Wire
@@ -30,6 +30,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--repairs", type=Path, help="file that tells the line's simulator what was repaired")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--speed", type=float, default=120.0, help="simulated minutes in a real minute")
+    parser.add_argument("--again-s", type=float, default=AGAIN_AFTER_S, help="when an unheard answer is said again")
     parser.add_argument("--ideal", action="store_true", help="nobody refuses, asks, errs, or comes late")
     parser.add_argument("--summary", type=Path, help="file for the counts, written at the end")
     return parser.parse_args(words)
@@ -49,7 +50,7 @@ def work(options: argparse.Namespace, stop: threading.Event) -> None:
         username=options.username,
         password=password,
     )
-    ledger = Ledger(options.state)
+    ledger = Ledger(options.state, again_after_s=options.again_s)
     habits = Habits(rejects=0, asks=0, late=0, twice=0, wrong=0) if options.ideal else Habits()
     desk = Desk(
         wire=wire,

@@ -71,6 +71,8 @@ class Desk:
             fresh = self._ledger.first_time(event["source"], event["id"])
             if fresh:
                 self._take(kind, root, event)
+            else:
+                self._ledger.count("redelivered")
             receipts[root, "received" if fresh else "duplicate"].append(event["id"])
         return receipts
 

@@ -48,7 +48,8 @@ class Answer:
 class Ledger:
     """Used by one thread. Nothing is kept before `commit`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, again_after_s: float = AGAIN_AFTER_S) -> None:
+        self._again_after_s = again_after_s
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path)
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -137,7 +138,7 @@ class Ledger:
 
     def said(self, answer: Answer, now: float) -> None:
         """The broker has it; should the box not acknowledge it, it is said again later."""
-        again_at = now + AGAIN_AFTER_S * 2.0**answer.tries
+        again_at = now + self._again_after_s * 2.0**answer.tries
         self._db.execute("UPDATE answers SET tries = tries + 1, due_at = ? WHERE seq = ?", (again_at, answer.seq))
 
     def heard(self, answer_id: str) -> None:
