@@ -12,6 +12,8 @@ T = TypeVar("T")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_CONFIG = ConfigDict(ser_json_inf_nan="strings", cache_strings="keys")
+"""Values are ids and times, new with each part: pydantic's cache of 16,384 strings would fill with them for nothing."""
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:
@@ -21,7 +23,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 @cache
 def _made_adapter(kind: Hashable) -> TypeAdapter[Any]:
     # The union is only there because pydantic takes no configuration for a bare dataclass.
-    return TypeAdapter(cast(Any, kind) | None, config=ConfigDict(ser_json_inf_nan="strings"))
+    return TypeAdapter(cast(Any, kind) | None, config=_CONFIG)
 
 
 def _scalar(value: Any) -> Any:
