@@ -284,10 +284,17 @@ def _sender(plant: PlantFile, web_port: int) -> Sender:
     return Sender(agent=plant.agent, topic_root=root, uri_base=base, software_version=__version__)
 
 
-def _store(plant: PlantFile, folders: Folders, clock: Clock) -> Store:
-    from edge_agent.adapters.store.database import Database, sqlite_url
+def store_url(plant: PlantFile, folders: Folders) -> str:
+    """The configured database, or the default file in the state folder."""
+    from edge_agent.adapters.store.database import sqlite_url
 
-    store = Database(plant.store.url or sqlite_url(folders.state), clock=clock)
+    return plant.store.url or sqlite_url(folders.state)
+
+
+def _store(plant: PlantFile, folders: Folders, clock: Clock) -> Store:
+    from edge_agent.adapters.store.database import Database
+
+    store = Database(store_url(plant, folders), clock=clock)
     store.migrate()
     return store
 

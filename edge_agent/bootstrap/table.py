@@ -11,7 +11,8 @@ from edge_agent.adapters.link.commands import CommandHandler
 from edge_agent.adapters.link.inbox import InboxHandlers
 from edge_agent.bootstrap.box_state import verbs
 from edge_agent.bootstrap.housekeeping import Housekeeping
-from edge_agent.bootstrap.parts import Parts, StationParts
+from edge_agent.bootstrap.own_process import DEADLINE_S, FIT_DEADLINE_S, DiagnosisProcess, FittingProcess
+from edge_agent.bootstrap.parts import Parts, StationParts, store_url
 from edge_agent.bootstrap.plant_metrics import EVERY, PlantMetrics
 from edge_agent.bootstrap.telemetry import Telemetry, sparkplug_rows, subscribe_telemetry
 from edge_agent.contract import topics
@@ -23,7 +24,7 @@ from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.printing import DocumentMaker, request_shift_report
 from edge_agent.responding.narrate import Narrator
 from edge_agent.responding.order import add_narrative
-from edge_agent.responding.responder import Responder
+from edge_agent.responding.responder import TRIES, Responder
 from edge_agent.responding.settings import settings_of
 from edge_agent.schedule import Job, Schedule, daily_at, every
 from edge_agent.web.app import build_app
@@ -49,10 +50,21 @@ def table(parts: Parts, *, is_alive: Callable[[], bool] = lambda: True) -> list[
     intake = subscribe(parts, parts.link)
     stations = [spec for station in parts.stations for spec in _station_rows(parts, station)]
     plant = parts.configuration.plant
+    diagnosis, fitting = diagnosis_process(parts), FittingProcess()
     rows = [
         *stations,
-        row("respond", lambda: Loop(work=responder(parts).step), silence_s=60),
-        row("learn", lambda: Loop(work=learner(parts).step), silence_s=60),
+        row(
+            "respond",
+            lambda: Loop(work=responder(parts, diagnosis).step, end=diagnosis.close),
+            silence_s=TRIES * DEADLINE_S + 60,
+            interrupt=diagnosis.close,
+        ),
+        row(
+            "learn",
+            lambda: Loop(work=learner(parts, fitting).step, end=fitting.close),
+            silence_s=FIT_DEADLINE_S + 60,
+            interrupt=fitting.close,
+        ),
         row("plant records", lambda: Loop(work=intake.step), silence_s=30),
         row(
             "documents",
@@ -114,7 +126,16 @@ def _station_rows(parts: Parts, station: StationParts) -> list[WorkerSpec]:
     ]
 
 
-def responder(parts: Parts) -> Responder:
+def diagnosis_process(parts: Parts) -> DiagnosisProcess:
+    """Where the responder's steps are worked out; not started yet."""
+    return DiagnosisProcess(
+        store_url=store_url(parts.configuration.plant, parts.folders),
+        catalogue=parts.catalogue,
+        settings=settings_of(parts.configuration),
+    )
+
+
+def responder(parts: Parts, diagnosis: DiagnosisProcess) -> Responder:
     """From defects to incidents, analyses and orders."""
     return Responder(
         store=parts.store,
@@ -123,16 +144,21 @@ def responder(parts: Parts) -> Responder:
         priority_table=parts.priority_table,
         settings=settings_of(parts.configuration),
         sender=parts.sender,
+        elsewhere=diagnosis.work_out,
+        on_condition=lambda condition, detail: parts.health.report(
+            "diagnosis", condition, detail, at=parts.clock.now()
+        ),
     )
 
 
-def learner(parts: Parts) -> Learner:
+def learner(parts: Parts, fitting: FittingProcess) -> Learner:
     """From the plant's answers to confirmed cases."""
     return Learner(
         store=parts.store,
         clock=parts.clock,
         catalogue=parts.catalogue,
         sender=parts.sender,
+        fit=fitting.refit,
     )
 
 

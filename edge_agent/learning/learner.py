@@ -12,6 +12,7 @@ import structlog
 from edge_agent.contract import inbound, outbound
 from edge_agent.contract.envelope import Sender
 from edge_agent.domain.cause import Catalogue
+from edge_agent.domain.faults import Transient
 from edge_agent.domain.inference import Weights, as_record, backgrounds, from_record
 from edge_agent.domain.message import InboundMessage
 from edge_agent.domain.verdict import ConfirmedCase
@@ -28,6 +29,8 @@ BATCH = 100
 TRIAL_EVERY = timedelta(seconds=5)
 TRIAL_PARTS = recovery.GIVE_UP_PARTS
 KEPT_VERSIONS = 20
+FIT_REST = timedelta(minutes=5)
+"""After a fit that failed: the present weights go on working."""
 
 Announce = Callable[[str, object], None]
 """Told after the commit: ``order.<state>``, ``case.confirmed``, ``recovery.passed|failed``, ``weights.activated``."""
@@ -47,13 +50,17 @@ class Learner:
         catalogue: Catalogue,
         sender: Sender,
         announce: Announce = _silent,
+        fit: Callable[..., Refit] = refit,
     ) -> None:
+        """Args: ``fit`` is `refit`, perhaps in another process (raises Transient)."""
+        self._fit = fit
         self._store = store
         self._clock = clock
         self._catalogue = catalogue
         self._sender = sender
         self._announce = announce
         self._looked_at: datetime | None = None
+        self._fit_rests_until_ns = 0
 
     def setup(self) -> None:
         """Nothing to open: everything is in the store."""
@@ -164,6 +171,8 @@ class Learner:
     # --- weights ----------------------------------------------------------------------------------------------------
 
     def _refit(self) -> bool:
+        if self._clock.monotonic_ns() < self._fit_rests_until_ns:
+            return False
         with self._store.reader() as uow:
             if not uow.facts.get(STALE):
                 return False
@@ -172,14 +181,19 @@ class Learner:
             history: list[dict[str, Any]] = uow.facts.get(HISTORY) or []
         used = set(history[-1]["orders"]) if history else set()
         unseen = [case for case in cases if str(case.order_id) not in used] if history else []
-        fitted = refit(
-            cases,
-            self._catalogue,
-            backgrounds(self._catalogue),
-            current,
-            unseen=unseen,
-            version=f"fit-{self._clock.now():%Y%m%dT%H%M%S}-{len(cases)}",
-        )
+        try:
+            fitted = self._fit(
+                cases,
+                self._catalogue,
+                backgrounds(self._catalogue),
+                current,
+                unseen=unseen,
+                version=f"fit-{self._clock.now():%Y%m%dT%H%M%S}-{len(cases)}",
+            )
+        except Transient as error:
+            log.warning("weights could not be fitted, trying again later", error=str(error))
+            self._fit_rests_until_ns = self._clock.monotonic_ns() + int(FIT_REST.total_seconds() * 1e9)
+            return False
         with self._store.unit(durable=True) as uow:
             uow.facts.set(STALE, False)
             if fitted.activate:

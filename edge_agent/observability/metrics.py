@@ -23,6 +23,9 @@ OUTBOX_ROWS = Gauge("edge_agent_outbox_rows", "Outbox rows by state", labelnames
 OUTBOX_OLDEST_S = Gauge("edge_agent_outbox_oldest_seconds", "Age of the oldest unconfirmed outbox row")
 INCIDENTS_OPEN = Gauge("edge_agent_incidents_open", "Open incidents")
 ORDERS_OPEN = Gauge("edge_agent_orders_open", "Work orders that are not in a terminal state")
+DIAGNOSIS_FAILURES = Counter(
+    "edge_agent_diagnosis_failures", "Diagnoses that were late, died or could not be understood"
+)
 WORKER_RESTARTS = Counter("edge_agent_worker_restarts", "Workers restarted after a failure", labelnames=("worker",))
 WORKER_SILENCE_S = Gauge(
     "edge_agent_worker_silence_seconds", "Since the worker last finished a step", labelnames=("worker",)

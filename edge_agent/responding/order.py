@@ -38,9 +38,8 @@ class Case:
     analysis: Analysis
     priority: Priority
     catalogue: Catalogue
-    since: tuple[Inspection, ...]
-    """Parts since the onset, oldest first."""
-    before: tuple[Inspection, ...] = ()
+    containment: Containment
+    photos: tuple[ImageRef, ...] = ()
 
 
 def order_key(case: Case) -> str:
@@ -123,7 +122,7 @@ def revised_order(order: WorkOrder, case: Case, *, at: datetime) -> WorkOrder:
 
 def joined_order(order: WorkOrder, case: Case, *, at: datetime) -> WorkOrder:
     """The next revision of an order that another incident turns out to belong to: same suspect, same station."""
-    more, known = containment(case), order.containment
+    more, known = case.containment, order.containment
     also = f"; also {problem(case.incident)}"
     return replace(
         order,
@@ -167,8 +166,8 @@ def _filled(order: WorkOrder, case: Case) -> WorkOrder:
         suspects=suspects(analysis, case.catalogue),
         open_set=analysis.unknown_score >= OPEN_SET_SCORE,
         checks=check_order(analysis.hypotheses, case.catalogue),
-        containment=containment(case),
-        images=photos(case),
+        containment=case.containment,
+        images=case.photos,
         inspection_ids=incident.inspection_ids[-50:],
         attributes=attributes,
     )
@@ -195,27 +194,31 @@ def suspects(analysis: Analysis, catalogue: Catalogue) -> tuple[Suspect, ...]:
     return tuple(result)
 
 
-def containment(case: Case) -> Containment:
-    """Every part since the onset may carry the defect, the accepted ones too: hold them until the cause is known."""
-    suspect_parts = [one for one in case.since if made_at(one) >= case.incident.onset_from]
+def containment(incident: Incident, since: Sequence[Inspection]) -> Containment:
+    """Every part since the onset may carry the defect, the accepted ones too: hold them until the cause is known.
+
+    Args:
+        since: parts since the onset, oldest first.
+    """
+    suspect_parts = [one for one in since if made_at(one) >= incident.onset_from]
     lots = sorted({one.shot.lot_id for one in suspect_parts if one.shot.lot_id})
     return Containment(
         part_ids=tuple(one.shot.part_id for one in suspect_parts[-MAX_CONTAINED:]),
         lot_ids=tuple(lots),
-        since=case.incident.onset_from,
+        since=incident.onset_from,
     )
 
 
-def photos(case: Case) -> tuple[ImageRef, ...]:
+def photos(before: Sequence[Inspection], since: Sequence[Inspection]) -> tuple[ImageRef, ...]:
     """The newest defective parts with their boxes, and one good part to compare with."""
     chosen: list[ImageRef] = []
-    for one in reversed(case.since):
+    for one in reversed(since):
         if one.evaluation is Evaluation.NOT_OK and len(chosen) < PHOTOS and (image := _best_image(one.images)):
             chosen.append(image)
     good = next(
         (
             image
-            for one in reversed((*case.before, *case.since))
+            for one in reversed((*before, *since))
             if one.evaluation is Evaluation.OK and (image := _best_image(one.images))
         ),
         None,

@@ -5,9 +5,8 @@ analysis, order, messages) are one transaction: after a power cut it goes on whe
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from uuid import UUID
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -16,16 +15,15 @@ from edge_agent.contract.envelope import Sender
 from edge_agent.contract.order_index import announce_index
 from edge_agent.domain.analysis import Analysis
 from edge_agent.domain.cause import Catalogue
+from edge_agent.domain.faults import Transient
 from edge_agent.domain.incident import Incident, IncidentState
-from edge_agent.domain.inspection import Inspection
+from edge_agent.domain.inspection import ImageRef
 from edge_agent.domain.priority import PriorityTable
-from edge_agent.domain.work_order import WorkOrder
+from edge_agent.domain.work_order import Containment, WorkOrder
+from edge_agent.observability.health import Condition
+from edge_agent.observability.metrics import DIAGNOSIS_FAILURES
 from edge_agent.ports import Clock, Store, UnitOfWork
-from edge_agent.responding.analyse import BACKGROUND, analyse, gather, knowledge
-from edge_agent.responding.background import sample_background
-from edge_agent.responding.charts import Alarm, StationCharts, as_record, load_charts
-from edge_agent.responding.correlate import close_incident, history, open_incident, revise_incident
-from edge_agent.responding.evidence.window import Window
+from edge_agent.responding.analyse import BACKGROUND
 from edge_agent.responding.order import (
     REVISABLE,
     Case,
@@ -38,44 +36,36 @@ from edge_agent.responding.order import (
 )
 from edge_agent.responding.priority import prioritise
 from edge_agent.responding.settings import Settings
+from edge_agent.responding.working_out import CURSOR, Finding, Step, WorkingOut
 
 log = structlog.get_logger(__name__)
 
-CURSOR = "responding:cursor"
 STORM = "responding:storm"
-BATCH = 50
 LOG_PRIORITY = 4
 """Priority 4 is logged: no order."""
+TRIES = 2
+"""So often the diagnosis may fail on the same inspections; then they are answered without evidence."""
+REST = timedelta(minutes=5)
+"""For so long it is then not asked again."""
 
 _LOGGED = {"open": "incident opened", "revise": "incident revised", "end": "incident closed"}
 _SAID = {"open": "incident.opened", "revise": "incident.revised", "end": "incident.closed"}
+
+WorkOut = Callable[[], Step | None]
+"""The next step after the store's cursor. Raises Transient."""
 
 Announce = Callable[[str, object], None]
 """Told after the commit: ``incident.opened|revised|closed``, ``analysis.made``, ``order.issued|revised``."""
 
 
+OnCondition = Callable[[Condition, str], object]
+"""Told when the diagnosis fails, and when it works again."""
+
+
 def _silent(event: str, thing: object) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Finding:
-    """What an alarm came to: the incident as it now is and, unless it ended, its diagnosis."""
-
-    kind: str
-    incident: Incident
-    analysis: Analysis | None = None
-    window: Window | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class _Step:
-    """What one step worked out from a reading snapshot, before anything is written."""
-
-    start: int
-    cursor: int
-    charts: dict[str, StationCharts] = field(default_factory=dict)
-    findings: list[_Finding] = field(default_factory=list)
-    background: dict[str, list[float]] | None = None
+def _unheard(condition: Condition, detail: str) -> None: ...
 
 
 class Responder:
@@ -91,7 +81,10 @@ class Responder:
         settings: Settings,
         sender: Sender,
         announce: Announce = _silent,
+        elsewhere: WorkOut | None = None,
+        on_condition: OnCondition = _unheard,
     ) -> None:
+        """Args: ``elsewhere`` works the next step out in another process (raises Transient); default: here."""
         self._store = store
         self._clock = clock
         self._catalogue = catalogue
@@ -99,6 +92,10 @@ class Responder:
         self._settings = settings
         self._sender = sender
         self._announce = announce
+        self._elsewhere = elsewhere
+        self._on_condition = on_condition
+        self._failures = 0
+        self._resting_until_ns = 0
 
     def setup(self) -> None:
         """Nothing to open: everything is in the store."""
@@ -111,16 +108,15 @@ class Responder:
 
         Evidence is collected from a reading snapshot: the writer, which the line waits for, is held for the rows only.
         """
-        with self._store.reader() as uow:
-            step = self._work_out(uow)
+        step = self._worked_out()
         if step is None:
             return False
         said: list[tuple[str, object]] = []
         with self._store.unit(durable=True) as uow:
             if int(uow.facts.get(CURSOR) or 0) != step.start:
                 return True
-            for station_id, charts in step.charts.items():
-                uow.facts.set(f"charts:{station_id}", as_record(charts))
+            for station_id, record in step.charts.items():
+                uow.facts.set(f"charts:{station_id}", record)
             uow.facts.set(CURSOR, step.cursor)
             if step.background is not None:
                 uow.facts.set(BACKGROUND, step.background)
@@ -133,60 +129,51 @@ class Responder:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    def _work_out(self, uow: UnitOfWork) -> _Step | None:
-        start = int(uow.facts.get(CURSOR) or 0)
-        rows = uow.inspections.after(start, BATCH)
-        step = _Step(start=start, cursor=start)
-        for sequence, inspection in rows:
-            step.cursor = sequence
-            charts = self._charts(uow, step, inspection.shot.station_id)
-            for alarm in charts.follow(inspection):
-                if finding := self._find(uow, alarm, charts, inspection):
-                    step.findings.append(finding)
-            if self._settings.measure_background and not step.findings:
-                step.background = sample_background(uow, charts, self._settings, inspection) or step.background
-            if step.findings:
-                break
-        return step if rows else None
+    def _worked_out(self) -> Step | None:
+        """Raises Transient: the diagnosis failed; nothing was written, the same inspections are tried again."""
+        if self._elsewhere is None:
+            return self._here(with_evidence=True)
+        if not self._is_behind():
+            return None
+        if self._clock.monotonic_ns() < self._resting_until_ns:
+            return self._here(with_evidence=False)
+        try:
+            step = self._elsewhere()
+        except Transient as error:
+            self._failed(error)
+            return self._here(with_evidence=False)
+        if self._failures:
+            self._failures = 0
+            self._on_condition(Condition.OK, "diagnosing again")
+        return step
 
-    def _charts(self, uow: UnitOfWork, step: _Step, station_id: str) -> StationCharts:
-        """The station's charts, with incidents taken out that were closed elsewhere (the technician is done)."""
-        if station_id not in step.charts:
-            charts = load_charts(
-                uow.facts.get(f"charts:{station_id}"),
-                station_id=station_id,
-                settings=self._settings,
+    def _here(self, *, with_evidence: bool) -> Step | None:
+        with self._store.reader() as uow:
+            return WorkingOut(
+                uow,
                 catalogue=self._catalogue,
-            )
-            for family, episode in list(charts.episodes.items()):
-                incident = uow.incidents.get(UUID(episode.incident_id))
-                if incident is None or incident.state is IncidentState.CLOSED:
-                    charts.ended(family, incident.updated_at if incident else self._clock.now())
-            step.charts[station_id] = charts
-        return step.charts[station_id]
+                settings=self._settings,
+                clock=self._clock,
+                with_evidence=with_evidence,
+            ).step()
 
-    def _find(self, uow: UnitOfWork, alarm: Alarm, charts: StationCharts, inspection: Inspection) -> _Finding | None:
-        known = uow.incidents.get(alarm.incident_id) if alarm.incident_id else None
-        at = inspection.ended_at
-        if alarm.kind == "end":
-            charts.ended(alarm.family, at)
-            closed = close_incident(known, at, "the rate is back to normal") if known else None
-            return _Finding(kind="end", incident=closed) if closed else None
-        parts = history(uow, charts, at, incident=known)
-        if known is None:
-            incident = open_incident(parts, charts, alarm.family, alarm.code, clock=self._clock)
-            charts.opened(alarm.family, incident.incident_id, incident.defective_parts, at)
-        else:
-            incident = revise_incident(known, parts, charts)
-            charts.revised(alarm.family, incident.defective_parts, at)
-        window = gather(uow, incident, parts, charts, self._settings)
-        previous = uow.analyses.latest(incident.incident_id)
-        analysis = analyse(window, knowledge(uow, self._catalogue), previous, clock=self._clock)
-        return _Finding(kind=alarm.kind, incident=incident, analysis=analysis, window=window)
+    def _is_behind(self) -> bool:
+        with self._store.reader() as uow:
+            return bool(uow.inspections.after(int(uow.facts.get(CURSOR) or 0), 1))
+
+    def _failed(self, error: Transient) -> None:
+        """Raises it while there are tries left."""
+        self._failures += 1
+        DIAGNOSIS_FAILURES.inc()
+        self._on_condition(Condition.DEGRADED, str(error))
+        if self._failures < TRIES:
+            raise error
+        log.error("diagnosis without evidence", failures=self._failures, error=str(error), until_s=REST.total_seconds())
+        self._resting_until_ns = self._clock.monotonic_ns() + int(REST.total_seconds() * 1e9)
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def _keep(self, uow: UnitOfWork, finding: _Finding, said: list[tuple[str, object]]) -> None:
+    def _keep(self, uow: UnitOfWork, finding: Finding, said: list[tuple[str, object]]) -> None:
         incident = finding.incident
         known = uow.incidents.get(incident.incident_id)
         if known is not None and known.state is IncidentState.CLOSED:
@@ -201,12 +188,14 @@ class Responder:
         )
         if finding.kind == "open":
             self._count_for_storm(uow, incident.opened_at)
-        if finding.analysis is not None and finding.window is not None:
+        if finding.analysis is not None and finding.containment is not None:
             uow.analyses.save(finding.analysis)
             said.append(("analysis.made", finding.analysis))
-            self._order(uow, self._case(incident, finding.analysis, finding.window), said)
+            self._order(uow, self._case(incident, finding.analysis, finding.containment, finding.photos), said)
 
-    def _case(self, incident: Incident, analysis: Analysis, window: Window) -> Case:
+    def _case(
+        self, incident: Incident, analysis: Analysis, containment: Containment, photos: tuple[ImageRef, ...]
+    ) -> Case:
         first = analysis.first_suspect
         suspect = self._catalogue.cause(first.cause_id) if first else None
         return Case(
@@ -214,8 +203,8 @@ class Responder:
             analysis=analysis,
             priority=prioritise(incident, suspect, self._catalogue, self._table),
             catalogue=self._catalogue,
-            since=window.after,
-            before=window.before[-20:],
+            containment=containment,
+            photos=photos,
         )
 
     def _order(self, uow: UnitOfWork, case: Case, said: list[tuple[str, object]]) -> None:

@@ -73,6 +73,7 @@ class Child:
         nice: added to the niceness.
         max_rss_mb: resident memory (MB, 10**6 bytes) above which the child is killed.
         max_answer_bytes: longest answer that is read.
+        environment: variables that it has besides the agent's.
         monotonic_ns: the clock of deadlines and back-off.
     """
 
@@ -85,8 +86,10 @@ class Child:
         nice: int = 0,
         max_rss_mb: int | None = None,
         max_answer_bytes: int = 16 << 20,
+        environment: Mapping[str, str] | None = None,
         monotonic_ns: MonotonicNs = time.monotonic_ns,
     ) -> None:
+        self._environment = dict(environment or {})
         self._hello = frame(pickle.dumps((list(sys.path), target, dict(arguments))))
         self._name = name
         self._nice = nice
@@ -169,6 +172,7 @@ class Child:
             nice=self._nice,
             max_rss_mb=self._max_rss_mb,
             max_answer_bytes=self._max_answer_bytes,
+            environment=self._environment,
             monotonic_ns=self._monotonic_ns,
         )
 
@@ -220,6 +224,7 @@ class _Process:
         nice: int,
         max_rss_mb: int | None,
         max_answer_bytes: int,
+        environment: Mapping[str, str],
         monotonic_ns: MonotonicNs,
     ) -> None:
         self._name = name
@@ -227,7 +232,7 @@ class _Process:
         self._max_answer_bytes = max_answer_bytes
         self._monotonic_ns = monotonic_ns
         self._ending = threading.Lock()
-        self._popen, self._requests, self._answers = _spawn(nice)
+        self._popen, self._requests, self._answers = _spawn(nice, environment)
         self._printed = _Printed(self._popen, name)
 
     @property
@@ -319,7 +324,7 @@ class _Process:
         return ChildDied(f"{self._name}: died: {how}{self._printed.quoted()}", crashed=-code in _CRASHES)
 
 
-def _spawn(nice: int) -> tuple["subprocess.Popen[bytes]", Any, Any]:
+def _spawn(nice: int, environment: Mapping[str, str]) -> tuple["subprocess.Popen[bytes]", Any, Any]:
     requests_read, requests_write = os.pipe()
     answers_read, answers_write = os.pipe()
     theirs = (requests_read, answers_write)
@@ -331,6 +336,7 @@ def _spawn(nice: int) -> tuple["subprocess.Popen[bytes]", Any, Any]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=theirs,
+            env={**os.environ, **environment},
             start_new_session=True,
         )
     except OSError as error:

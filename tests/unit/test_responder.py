@@ -15,7 +15,7 @@ from edge_agent.domain.reason import Reason
 from edge_agent.domain.work_order import OrderState
 from edge_agent.ports import Store, UnitOfWork
 from edge_agent.responding.order import add_narrative
-from edge_agent.responding.responder import CURSOR
+from edge_agent.responding.working_out import CURSOR
 from edge_agent.simulation.runs import CLASSES, Disturbance, record
 from tests.fakes.clock import START
 from tests.fakes.diagnosed_line import SENDER, SETTINGS, DiagnosedLine, defective, pcb
