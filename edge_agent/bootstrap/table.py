@@ -19,7 +19,7 @@ from edge_agent.contract import topics
 from edge_agent.inspecting.station import InspectionWorker, TriggerWorker
 from edge_agent.learning.learner import Learner
 from edge_agent.observability.health import Condition
-from edge_agent.ports import PlantLink, Worker, WorkerSpec
+from edge_agent.ports import Analyst, PlantLink, Worker, WorkerSpec
 from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.printing import DocumentMaker, request_shift_report
 from edge_agent.responding.narrate import Narrator
@@ -77,18 +77,25 @@ def table(parts: Parts, *, is_alive: Callable[[], bool] = lambda: True) -> list[
     ]
     if parts.analyst is not None and plant.analyst.kind != "none":
         silence_s = 3 * plant.analyst.deadline_s + 120
+        stopping = threading.Event()
         rows.append(
             row(
                 "write",
-                lambda: _writing(narrator(parts)),
+                lambda: _writing(narrator(parts, stopping.is_set)),
                 silence_s=silence_s,
-                interrupt=parts.analyst.close,
+                interrupt=partial(_cut_short, parts.analyst, stopping),
             )
         )
     rows += sparkplug_rows(parts)
     if plant.web.enabled:
         rows.append(row("web", lambda: web_server(parts, is_alive), silence_s=30, stop=THEN_PAGES))
     return rows
+
+
+def _cut_short(analyst: Analyst, stopping: threading.Event) -> None:
+    """End the note that is being written: first the reason, so that the writer does not take it for a failure."""
+    stopping.set()
+    analyst.close()
 
 
 def _writing(writer: Narrator) -> Worker:
@@ -162,7 +169,7 @@ def learner(parts: Parts, fitting: FittingProcess) -> Learner:
     )
 
 
-def narrator(parts: Parts) -> Narrator:
+def narrator(parts: Parts, is_stopping: Callable[[], bool] = lambda: False) -> Narrator:
     """The language model's notes."""
     analyst = parts.configuration.plant.analyst
     assert parts.analyst is not None  # the row exists only with an analyst
@@ -178,6 +185,7 @@ def narrator(parts: Parts) -> Narrator:
         on_condition=lambda condition, detail: parts.health.report(
             "language model", condition, detail, at=parts.clock.now()
         ),
+        is_stopping=is_stopping,
     )
 
 

@@ -77,6 +77,7 @@ class Narrator:
         max_age: older analyses are left with the template's text.
         add_narrative: puts an accepted narrative into analysis and order.
         on_condition: is told how the model is doing, with a sentence for people.
+        is_stopping: the agent stops: a call that is cut short then is no failure of the model's.
     """
 
     def __init__(
@@ -91,7 +92,9 @@ class Narrator:
         max_age: timedelta = timedelta(minutes=30),
         add_narrative: AddNarrative = keep_narrative,
         on_condition: OnCondition = lambda condition, detail: None,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._is_stopping = is_stopping
         self._store = store
         self._clock = clock
         self._analyst = analyst
@@ -113,6 +116,8 @@ class Narrator:
         try:
             written = self._analyst.write(prompt.warm_up(), self._deadline_s)
         except Transient as error:
+            if self._is_stopping():
+                return
             log.warning("language model could not be warmed up", analyst=self._analyst.name, error=str(error))
             self._on_condition(Condition.DEGRADED, f"orders go out on rules; {self._analyst.name}: {error}")
         else:
@@ -129,6 +134,9 @@ class Narrator:
         try:
             attempt = self._attempt(subject.brief)
         except Transient as error:
+            if self._is_stopping():
+                log.info("note given up, the agent is stopping", incident=str(subject.incident.incident_id))
+                return False
             self._count_failure(subject, error)
             return True
         self._returned(attempt)

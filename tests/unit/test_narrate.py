@@ -35,12 +35,14 @@ class Desk:
         self.store = Database(f"sqlite:///{folder / 'state.db'}", clock=self.clock)
         self.analyst = ScriptedAnalyst(answers)
         self.conditions: list[tuple[Condition, str]] = []
+        self.stopping = False
         self.narrator = Narrator(
             self.store,
             self.clock,
             self.analyst,
             a_catalogue(),
             on_condition=lambda condition, detail: self.conditions.append((condition, detail)),
+            is_stopping=lambda: self.stopping,
         )
         self.incident = an_incident_of(self.clock)
         self.analysis = an_analysis_of(self.clock, self.incident)
@@ -167,6 +169,18 @@ def test_a_model_that_is_away_is_told_once_and_rests(folder: Path) -> None:
     desk.clock.advance(600)
     assert desk.narrator.step() is False
     assert len(desk.analyst.tasks) == 2
+
+
+@pytest.mark.parametrize("stopping", [True, False])
+def test_a_call_that_the_stop_cuts_short_is_no_failure(folder: Path, stopping: bool) -> None:
+    desk = Desk(folder, [GONE, GONE])
+    before, desk.stopping = len(desk.conditions), stopping
+    with capture_logs() as logs:
+        desk.narrator.warm_up()
+        desk.narrator.step()
+    warned = [line["event"] for line in logs if line["log_level"] == "warning"]
+    assert bool(warned) is not stopping
+    assert (len(desk.conditions) > before) is not stopping
 
 
 def test_a_model_that_returns_is_told_and_used(folder: Path) -> None:
