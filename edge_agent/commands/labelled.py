@@ -1,12 +1,13 @@
 """Labelled images to measure a detector with."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from edge_agent.adapters.cameras.image_file import decode, read_image
+from edge_agent.adapters.detectors.prepare import grey
 from edge_agent.datasets.choosing import measured_items
 from edge_agent.datasets.dataset import Item
 from edge_agent.datasets.disk import is_dataset
@@ -23,12 +24,34 @@ DEEPPCB_CODES = dict(enumerate(CODES, start=1))
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Labelled:
-    """An image, its golden image (where there is one) and the truth."""
+    """An image, its golden image (where there is one) and the truth.
+
+    Attributes:
+        group: images that look alike: the same board or lot.
+        mended: its defects were filled in, see `mended`.
+    """
 
     name: str
     image: Pixels
     golden: Pixels | None
     truth: tuple[tuple[str, BoxXyxy], ...]
+    group: str = ""
+    mended: bool = False
+
+    def without_pixels(self) -> "Labelled":
+        """The same, but for the pixels."""
+        return replace(self, image=np.zeros((0, 0), np.uint8), golden=None)
+
+
+def mended(part: Labelled) -> Labelled:
+    """The part with its labelled boxes filled from the golden image: clean, with the noise of a real scan elsewhere."""
+    if part.golden is None:
+        raise ConfigError(f"image {part.name} has no golden image to be mended from")
+    image, golden = grey(part.image).copy(), grey(part.golden)
+    for _, (x0, y0, x1, y1) in part.truth:
+        window = np.s_[max(0, int(y0)) : int(np.ceil(y1)), max(0, int(x0)) : int(np.ceil(x1))]
+        image[window] = golden[window]
+    return replace(part, name=f"{part.name}-mended", image=image, truth=(), mended=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +95,7 @@ def _imported_item(folder: Path, item: Item) -> Labelled:
         raise ConfigError(f"{item.origin}: {error}") from error
     except PartFault as fault:
         raise ConfigError(fault.text) from fault
-    return Labelled(name=item.sha256, image=image, golden=golden, truth=truth)
+    return Labelled(name=item.sha256, image=image, golden=golden, truth=truth, group=item.group)
 
 
 def _boards(data: str) -> Iterator[Labelled]:
@@ -150,7 +173,8 @@ def _deeppcb_pair(image: Path) -> Labelled:
             (DEEPPCB_CODES[kind], (float(x0), float(y0), float(x1), float(y1))) for x0, y0, x1, y1, kind in rows
         )
         golden = read_image(image.with_name(f"{stem}_temp.jpg"))
-        return Labelled(name=stem, image=read_image(image), golden=golden, truth=truth)
+        group = image.parent.parent.name
+        return Labelled(name=stem, image=read_image(image), golden=golden, truth=truth, group=group)
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"labels {labels}: {error}") from error
     except PartFault as fault:
