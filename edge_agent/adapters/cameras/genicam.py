@@ -13,14 +13,27 @@ from edge_agent.ports import Clock
 try:
     from genicam import genapi, gentl
     from harvesters import core as harvesting
-except ImportError:
+except ImportError as error:
     harvesting = None
+    _missing = str(error)
+else:
+    _missing = ""
 
 _EVENT_WAIT_MS = 10
 _BUFFERS = 8
 _FLOAT_TOLERANCE = 0.01
 _LONGEST_GAP = 1_000
 """A larger step of the frame counter is a counter that began anew."""
+
+
+def absent(error: str) -> str:
+    """What is missing, from the import's own words, and what to do about it."""
+    if "cannot open shared object file" in error:
+        library = error.partition(":")[0]
+        package = library.partition(".so")[0]
+        wanted = f" (Debian, Ubuntu: apt-get install {package})" if package.startswith("libpython") else ""
+        return f"the genicam package needs the library {library}, which this machine lacks{wanted}"
+    return f"GenTL support cannot be loaded ({error}): pip install 'edge-agent[genicam-harvesters]'"
 
 
 class GenicamCamera(VisionCamera):
@@ -52,8 +65,7 @@ class _GentlDevice:
     def connect(self) -> None:
         """Load the producer, search, open, apply all settings, read them back, start."""
         if harvesting is None:
-            text = "harvesters is missing: pip install 'edge-agent[genicam-harvesters]'"
-            raise ConfigError(f"camera {self._camera_id}: {text}")
+            raise ConfigError(f"camera {self._camera_id}: {absent(_missing)}")
         self._load_producer()
         with self._errors():
             self._harvester.update()
