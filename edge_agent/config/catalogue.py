@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Protocol, TypeVar
 
 from pydantic import Field, ValidationError
 
-from edge_agent.config.load import InvalidConfiguration, _explain
+from edge_agent.config.explained import explain
+from edge_agent.config.load import InvalidConfiguration
 from edge_agent.config.located import Located, Path_, Problem, UnreadableFile, read
 from edge_agent.config.section import Name, Section
 from edge_agent.domain import token as tokens
@@ -176,7 +177,7 @@ def _parse(path: Path, model: type[M], problems: list[Problem]) -> tuple[Located
         problems.append(error.problem)
         return None, None
     except ValidationError as error:
-        problems.extend(_explain(read(path), error))
+        problems.extend(explain(read(path), error))
         return None, None
 
 

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from edge_agent.config.explained import explain
 from edge_agent.config.located import Located, Problem, UnreadableFile, read
 from edge_agent.config.plant import PlantFile
 from edge_agent.config.recipes import LimitSection, RecipeFile
@@ -80,7 +81,7 @@ def load_recipe(path: Path) -> Recipe:
     except UnreadableFile as error:
         raise InvalidConfiguration([error.problem]) from error
     except ValidationError as error:
-        raise InvalidConfiguration(list(_explain(located, error))) from error
+        raise InvalidConfiguration(list(explain(located, error))) from error
     folder = next((parent for parent in file.parents if (parent / "plant.yaml").is_file()), file.parent)
     return as_recipe(parsed, sha256=hashlib.sha256(located.raw).hexdigest(), folder=folder)
 
@@ -112,7 +113,7 @@ class _Loader:
         try:
             return located, model.model_validate(located.data)
         except ValidationError as error:
-            self.problems.extend(_explain(located, error))
+            self.problems.extend(explain(located, error))
             return located, None
 
     def _stations(self, located: Located) -> tuple[Station, ...]:
@@ -240,37 +241,6 @@ def _device(config: StationConfig) -> str | None:
             return f"{camera.kind} {camera.device or 'the only one'}"
         case _:
             return None
-
-
-def _explain(located: Located, error: ValidationError) -> Iterator[Problem]:
-    for one in error.errors(include_url=False):
-        path = _yaml_path(located.data, one["loc"])
-        shown = repr(one["input"])
-        found = f", found {shown[:80]}" if one["type"] not in {"missing", "extra_forbidden"} else ""
-        if one["type"] == "extra_forbidden":
-            message = "unknown key"
-        elif one["type"] == "missing":
-            message = "missing"
-        else:
-            message = one["msg"]
-        dotted = ".".join(str(part) for part in path)
-        yield Problem(file=located.file, line=located.line_of(path), key=dotted, message=message + found)
-
-
-def _yaml_path(data: Any, loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Pydantic's location without the union tags that are not keys of the file; missing last keys are kept."""
-    path: list[str | int] = []
-    node = data
-    for index, part in enumerate(loc):
-        last = index == len(loc) - 1
-        if (isinstance(node, dict) and part in node) or (
-            isinstance(node, list) and isinstance(part, int) and part < len(node)
-        ):
-            node = node[part]  # type: ignore[index]
-            path.append(part)
-        elif last and isinstance(node, dict) and isinstance(part, str) and "[" not in part:
-            path.append(part)
-    return tuple(path)
 
 
 def as_recipe(parsed: RecipeFile, *, sha256: str, folder: Path) -> Recipe:

@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edge_agent.config.catalogue import BackgroundFile, CatalogueFile, CauseSection, SignatureSection, as_catalogue
-from edge_agent.config.load import InvalidConfiguration, _explain
+from edge_agent.config.explained import explain
+from edge_agent.config.load import InvalidConfiguration
 from edge_agent.config.located import Located, Problem, UnreadableFile, read
 from edge_agent.domain.cause import NONE, OTHER, Catalogue
 
@@ -163,7 +164,7 @@ def _parsed(file: Path, problems: list[Problem]) -> tuple[Located, OpenCatalogue
     except UnreadableFile as error:
         problems.append(error.problem)
     except ValidationError as error:
-        problems.extend(_explain(read(file), error))
+        problems.extend(explain(read(file), error))
     return None
 
 
@@ -190,7 +191,7 @@ def _as_catalogue(located: Located, section: OpenCatalogue, problems: list[Probl
         except UnreadableFile as error:
             problems.append(error.problem)
         except ValidationError as error:
-            problems.extend(_explain(read(file), error))
+            problems.extend(explain(read(file), error))
     codes = {code for cause in section.causes for code in cause.classes}
     severity = dict.fromkeys(sorted(codes), DEFAULT_SEVERITY) | dict(section.severity)
     complete = section.model_copy(update={"severity": severity})
