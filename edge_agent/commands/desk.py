@@ -1,13 +1,14 @@
 """Inspecting without a line: the station's own inspector, on frames from files or memory."""
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
 from edge_agent.adapters.cameras.image_file import read_image
 from edge_agent.adapters.clock import SystemClock
 from edge_agent.adapters.detectors.catalogue import resolve
-from edge_agent.adapters.detectors.onnx import OnnxDetector
+from edge_agent.adapters.detectors.opening import open_detector
 from edge_agent.config.load import load_recipe
 from edge_agent.config.stations import DetectorOptions
 from edge_agent.domain.faults import PartFault
@@ -22,6 +23,13 @@ from edge_agent.inspecting.inspector import Inspector
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 """The models that come with the product."""
+
+
+def taught_models() -> Path:
+    """Models taught on this box: in the state folder, which is searched after the models folder."""
+    return Path(os.environ.get("STATE_DIRECTORY", "state").partition(":")[0]).resolve() / "models"
+
+
 UNHURRIED_MS = 600_000.0
 DESK = "desk"
 
@@ -86,10 +94,10 @@ class Desk:
         self, recipe: Recipe, *, models: Path = MODELS, threads: int = 1, min_score: float | None = None
     ) -> None:
         self.clock = SystemClock()
+        folder = resolve(models, recipe.model, taught_models())
+        self.detector = open_detector(folder, DetectorOptions(threads=threads), clock=self.clock, min_score=min_score)
+        recipe = recipe.completed(self.detector.own_limits)
         self.recipe = recipe
-        self.detector = OnnxDetector(
-            resolve(models, recipe.model), DetectorOptions(threads=threads), clock=self.clock, min_score=min_score
-        )
         self.detector.warm_up()
         self._goldens = GivenGoldens()
         self._inspector = Inspector(

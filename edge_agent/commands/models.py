@@ -7,8 +7,8 @@ import typer
 
 from edge_agent.adapters.clock import SystemClock
 from edge_agent.adapters.detectors.catalogue import all_models, read_card, resolve
-from edge_agent.adapters.detectors.onnx import OnnxDetector
-from edge_agent.commands.desk import MODELS
+from edge_agent.adapters.detectors.opening import verified
+from edge_agent.commands.desk import MODELS, taught_models
 from edge_agent.config.stations import DetectorOptions
 from edge_agent.domain.faults import ConfigError
 from edge_agent.observability import logs
@@ -24,13 +24,12 @@ def list_models(models: Folder = MODELS) -> None:
 
     Example: edge-agent models list
     """
-    for name in all_models(models):
-        card = read_card(models / name)
+    for name in [*all_models(models), *all_models(taught_models())]:
+        card = read_card(resolve(models, name, taught_models()))
         typer.echo(f"{name}  {card.description}")
         size_wh = f"{card.inputs[0].shape[3]}x{card.inputs[0].shape[2]}"
-        typer.echo(
-            f"  takes {size_wh}{' and a golden image' if card.needs_golden else ''}; sees {', '.join(card.classes)}"
-        )
+        sees = ", ".join(card.classes) or "nothing by itself"
+        typer.echo(f"  takes {size_wh}{' and a golden image' if card.needs_golden else ''}; sees {sees}")
         typer.echo(f"  licence: {card.licence}")
         if card.restrictions:
             typer.echo(f"  mind: {card.restrictions}")
@@ -52,14 +51,14 @@ def verify(
     """
     logs.configure(level="warning", style="console")
     wrong = 0
-    for name in names or all_models(models):
+    for name in names or [*all_models(models), *all_models(taught_models())]:
         try:
-            detector = OnnxDetector(resolve(models, name), DetectorOptions(), clock=SystemClock())
-            detector.warm_up()
+            folder = resolve(models, name, taught_models())
+            shown, providers = verified(folder, DetectorOptions(), clock=SystemClock())
         except ConfigError as error:
             wrong += 1
             typer.echo(f"{name}: WRONG: {error}")
         else:
-            typer.echo(f"{detector.ref.name}/{detector.ref.version}: holds ({', '.join(detector.providers)})")
+            typer.echo(f"{shown}: holds ({', '.join(providers)})")
     if wrong:
         raise typer.Exit(1)

@@ -53,3 +53,5 @@ class Sighting:
     defects: tuple[Defect, ...]
     model: ModelRef
     inference_ms: float
+    image_score: float = 0.0
+    """How unlike the taught good images the whole image is, 0 to 1; 0 from models that only find defects."""

@@ -1,7 +1,7 @@
 """A recipe: the limits for one product. Versioned, hashed, and named on every inspection made with it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +102,11 @@ class Recipe:
     zones: tuple[Zone, ...] = ()
     px_per_mm: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    def completed(self, own: tuple[ClassLimit, ...]) -> "Recipe":
+        """With a model's own limits for those classes that the recipe says nothing about."""
+        named = {limit.code for limit in self.limits}
+        return replace(self, limits=(*self.limits, *(limit for limit in own if limit.code not in named)))
 
     def limits_for(self, code: str) -> tuple[ClassLimit, ...]:
         """The limits of a defect class, zone-specific ones first; never empty (fail closed)."""

@@ -38,7 +38,7 @@ def decide(sighting: Sighting, recipe: Recipe, shift_xy_px: tuple[float, float] 
             evaluation=Evaluation.NOT_OK,
             disposition=Disposition.REJECT,
             reasons=tuple(_too_many(key, broken[key], tally.limits[key]) for key in sorted(broken, key=str)),
-            score=max(defect.score for defect in counted),
+            score=max([sighting.image_score, *(defect.score for defect in counted)]),
             counted=counted,
         )
     if tally.doubtful:
@@ -46,13 +46,13 @@ def decide(sighting: Sighting, recipe: Recipe, shift_xy_px: tuple[float, float] 
             evaluation=Evaluation.NOT_DECIDABLE,
             disposition=Disposition.HOLD,
             reasons=(_doubt(tally.doubtful),),
-            score=max(defect.score for defect in tally.doubtful),
+            score=max([sighting.image_score, *(defect.score for defect in tally.doubtful)]),
         )
     return Ruling(
         evaluation=Evaluation.OK,
         disposition=Disposition.ACCEPT,
         reasons=(),
-        score=max((defect.score for defects in tally.counted.values() for defect in defects), default=0.0),
+        score=max([sighting.image_score, *(defect.score for each in tally.counted.values() for defect in each)]),
     )
 
 

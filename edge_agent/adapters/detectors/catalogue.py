@@ -51,6 +51,33 @@ class Accuracy(_Section):
     command: str
 
 
+class TeachingCard(_Section):
+    """What a taught model (``decode: taught``) learned from, and where its thresholds come from."""
+
+    images: int
+    """Good images it learned from."""
+    good_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """sha256 over the sorted sha256 of these images: the content, whatever the names."""
+    size_wh: tuple[int, int]
+    """Of the good images, in pixels; frames of another shape are refused."""
+    working_wh: tuple[int, int]
+    """At which an image is looked at."""
+    accept_distance: float
+    """Further away than this is not accepted."""
+    reject_distance: float
+    """Further away than this is rejected (score 0.5); between the two a person looks."""
+    wanted_rate: Share
+    """Share of good parts that may be stopped, as asked for."""
+    promised_rate: Share
+    """The share that is promised; larger than what was asked for where the images are too few."""
+    threshold_from: str
+    """How the thresholds were found, for people."""
+    parity_distance: float
+    """Of the parity picture, see ``taught.parity_picture``."""
+    backbone: str
+    """The feature network inside: name and sha256."""
+
+
 class ModelCard(_Section):
     """What a model is, takes, gives, may be used for, and was measured to do."""
 
@@ -58,11 +85,12 @@ class ModelCard(_Section):
     version: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     description: str
-    decode: Literal["golden_pair", "yolo"]
+    decode: Literal["golden_pair", "yolo", "taught", "features"]
     inputs: list[InputCard] = Field(min_length=1, max_length=2)
     """The image first, then the golden image where the model takes one."""
     needs_golden: bool
-    classes: list[str] = Field(min_length=1)
+    classes: list[str]
+    """Empty for a feature network (``decode: features``), which finds nothing by itself."""
     min_score: Share = 0.2
     """Calibrated scores below this are not reported."""
     nms_iou: Share = 0.5
@@ -74,6 +102,7 @@ class ModelCard(_Section):
     """What it was trained on."""
     opset: int
     quantization: Quantization | None = None
+    teaching: TeachingCard | None = None
     accuracy: list[Accuracy] = []
     parity: bool = True
     """There is a golden.json, checked at every load; a model without one is used unchecked, and the log says so."""
@@ -82,26 +111,33 @@ class ModelCard(_Section):
     def _inputs_fit(self) -> "ModelCard":
         if len(self.inputs) != 1 + self.needs_golden:
             raise ValueError(f"needs_golden is {self.needs_golden}, so {1 + self.needs_golden} input(s) are expected")
+        if (self.decode == "taught") != (self.teaching is not None):
+            raise ValueError("decode taught and a teaching section come together")
         if self.decode == "golden_pair" and not self.needs_golden:
             raise ValueError("decode golden_pair takes a golden image")
+        if not self.classes and self.decode != "features":
+            raise ValueError("classes: at least one is expected")
         if self.decode == "yolo" and self.needs_golden:
             raise ValueError("decode yolo takes no golden image")
         return self
 
 
-def resolve(models_dir: Path, name: str) -> Path:
+def resolve(models_dir: Path, name: str, *more: Path) -> Path:
     """The folder of a model: ``board`` is its newest version, ``board/1`` that version.
+
+    Args:
+        more: folders that are searched after ``models_dir``; the first that has the name wins.
 
     Raises:
         ConfigError: there is none; the message lists what there is.
     """
     family, _, version = name.partition("/")
-    wanted = version or next(iter(reversed(versions(models_dir / family))), None)
-    folder = models_dir / family / wanted if wanted else None
-    if folder is None or not (folder / "card.json").is_file():
-        known = ", ".join(all_models(models_dir)) or "none"
-        raise ConfigError(f"model {name!r} is not in {models_dir} (there: {known})")
-    return folder
+    for folder in (models_dir, *more):
+        wanted = version or next(iter(reversed(versions(folder / family))), None)
+        if wanted and (folder / family / wanted / "card.json").is_file():
+            return folder / family / wanted
+    places = ", ".join(f"{folder} (there: {', '.join(all_models(folder)) or 'none'})" for folder in (models_dir, *more))
+    raise ConfigError(f"model {name!r} is not in {places}")
 
 
 def versions(family_dir: Path) -> list[str]:

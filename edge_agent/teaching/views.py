@@ -1,0 +1,94 @@
+"""From a network's features to views: several looks at one image, each good at another kind of flaw."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+STRIDES = (2, 4, 8, 16)
+"""Of the feature maps that views are made of, in this order."""
+PAD_PX = 32
+"""The image is mirrored by this much around its rim before the network sees it, and cut off after: what the network
+makes of its own zero padding looks like no surface at all and would be what is found first."""
+GRID_PX = 32
+"""Sides of the working image are multiples of this."""
+
+
+def cropped(taps: Sequence[Floats]) -> list[Floats]:
+    """Feature maps, (C, h, w) for each of `STRIDES`, without the mirrored rim."""
+    rims = [PAD_PX // stride for stride in STRIDES]
+    return [tap[:, rim:-rim, rim:-rim] for tap, rim in zip(taps, rims, strict=True)]
+
+
+BLOCKS = {"deep": 2, "wide": 1, "vast": 1, "tone": 1}
+"""Views, and the side of the blocks of places that share a covariance."""
+
+
+def views(taps: Sequence[Floats], bgr: npt.NDArray[np.uint8]) -> dict[str, Floats]:
+    """The views of one image by name, (h, w, C) each.
+
+    Strides are never interpolated upwards: between two cells the variance is smaller than in one, and a Gaussian of
+    both takes that for the rule.
+
+    ``deep``: strides 8 and 16 on a grid of 16 pixels: shapes, edges, most flaws.
+    ``vast``: the same averaged over 32 pixels: what is spread out.
+    ``wide``: strides 2 to 8 averaged over 32 pixels: texture that is rubbed, long thin lines, stains.
+    ``tone``: brightness and colour against the surroundings, without the slow course of the light.
+
+    Args:
+        taps: feature maps of `STRIDES`, (C, h, w).
+        bgr: the working image itself, (H, W, 3).
+    """
+    two, four, eight, sixteen = taps
+    deep = np.concatenate([pooled(eight, 2), sixteen])
+    shallow = np.concatenate([pooled(two, 16), pooled(four, 8), pooled(eight, 4)])
+    found = {"deep": deep, "wide": shallow, "vast": pooled(deep, 2)}
+    made = {name: np.ascontiguousarray(view.transpose(1, 2, 0)) for name, view in found.items()}
+    return made | {"tone": tone(bgr)}
+
+
+def tone(bgr: npt.NDArray[np.uint8]) -> Floats:
+    """Lightness and colour (CIELAB) on a grid of 16 pixels: three band-passes, and what a slow surface leaves over."""
+    lab = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2LAB), np.float32)
+    width, height = lab.shape[1] // 8, lab.shape[0] // 8
+    cells = np.asarray(cv2.resize(lab, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+    soft = [_blurred(cells, sigma) for sigma in (1.0, 2.0, 4.0, 8.0)]
+    bands = [soft[0] - soft[2], soft[1] - soft[3], cells - soft[1], _blurred(cells - _slow(cells), 1.0)]
+    return np.ascontiguousarray(pooled(np.concatenate(bands, axis=2).transpose(2, 0, 1), 2).transpose(1, 2, 0))
+
+
+def _blurred(cells: Floats, sigma: float) -> Floats:
+    return np.asarray(cv2.GaussianBlur(cells, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101), np.float32)
+
+
+def _slow(cells: Floats) -> Floats:
+    """The quadratic surface nearest to each channel: the course of the light."""
+    height, width, channels = cells.shape
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=-1).reshape(-1, 6)
+    found, *_ = np.linalg.lstsq(terms, cells.reshape(-1, channels), rcond=None)
+    return np.asarray((terms @ found).reshape(cells.shape), np.float32)
+
+
+def pooled(features: Floats, factor: int) -> Floats:
+    """Means of factor x factor cells; (C, h, w), sides divisible by the factor."""
+    channels, height, width = features.shape
+    cells = features.reshape(channels, height // factor, factor, width // factor, factor)
+    return np.asarray(cells.mean(axis=(2, 4)), np.float32)
+
+
+def working_size(size_wh: tuple[int, int], side_px: int) -> tuple[int, int]:
+    """Width and height at which an image is looked at: about ``side_px`` squared in area, its own shape.
+
+    Each side a multiple of `GRID_PX`; an image is at most doubled.
+    """
+    width, height = size_wh
+    scale = min(side_px / (width * height) ** 0.5, 2.0)
+    return _on_grid(width * scale), _on_grid(height * scale)
+
+
+def _on_grid(length: float) -> int:
+    return max(2, round(length / GRID_PX)) * GRID_PX
