@@ -17,13 +17,17 @@ from edge_agent.domain.analysis import Analysis, Narrative
 from edge_agent.domain.cause import Catalogue
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.incident import Incident
+from edge_agent.domain.step import Step, StepKind
 from edge_agent.domain.work_order import WorkOrder
 from edge_agent.observability.health import Condition
 from edge_agent.ports import Analyst, Clock, Store, UnitOfWork, WritingTask, Written
 from edge_agent.responding import prompt
+from edge_agent.responding.controller import Controller
 from edge_agent.responding.placeholders import Brief, brief
-from edge_agent.responding.qualification import qualification
+from edge_agent.responding.qualification import PROMPTS, qualification
+from edge_agent.responding.routing import Route, Tier, route
 from edge_agent.responding.validator import Note, Violation, check
+from edge_agent.responding.vote import learn_weight
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +38,7 @@ LLM = "llm"
 _LOOKED_AT = 20
 _TRIES = 2
 _CACHED = 64
+_CASES = 500
 _BETWEEN_NOTES_NS = 60 * 10**9
 """Between two notes about one incident, whatever revisions come."""
 _REST_FIRST_S, _REST_MOST_S = 5.0, 300.0
@@ -67,6 +72,7 @@ class _Attempt:
     outcome: Note | tuple[Violation, ...]
     latency_ms: float
     tries: int
+    steps: tuple[Step, ...] = ()
 
 
 class Narrator:
@@ -104,6 +110,7 @@ class Narrator:
         self._max_age = max_age
         self._add_narrative = add_narrative
         self._on_condition = on_condition
+        self._controller = Controller(analyst, clock, catalogue, deadline_s=3 * deadline_s, max_tokens=max_tokens)
         self._cache: dict[str, Written] = {}
         self._failed: dict[UUID, int] = {}
         self._settled: dict[UUID, int] = {}
@@ -132,7 +139,7 @@ class Narrator:
         if subject is None:
             return False
         try:
-            attempt = self._attempt(subject.brief)
+            attempt = self._attempt(subject)
         except Transient as error:
             if self._is_stopping():
                 log.info("note given up, the agent is stopping", incident=str(subject.incident.incident_id))
@@ -141,6 +148,7 @@ class Narrator:
             return True
         self._returned(attempt)
         self._settle(subject, attempt)
+        self._look_into(subject, attempt.written.model_sha256)
         return True
 
     def _next(self) -> _Subject | None:
@@ -169,17 +177,79 @@ class Narrator:
         order = uow.orders.for_incident(analysis.incident_id)
         return order is None or not (order.is_terminal or _has_note(order, analysis))
 
-    def _attempt(self, about: Brief) -> _Attempt:
+    def _attempt(self, subject: _Subject) -> _Attempt:
         """Ask, check, and ask once more with the complaints."""
-        written = self._ask(prompt.task(about, max_tokens=self._max_tokens))
-        latency_ms, tries = written.latency_ms, 1
-        outcome = check(written.text, about)
-        if not isinstance(outcome, Note):
+        steps: list[Step] = []
+        refused: tuple[str, ...] = ()
+        latency_ms = 0.0
+        for turn in range(1, _TRIES + 1):
+            task = prompt.task(subject.brief, max_tokens=self._max_tokens, refused=refused)
+            written = self._ask(task)
+            latency_ms += written.latency_ms
+            outcome = check(written.text, subject.brief)
+            steps.append(self._noted(subject.analysis, turn, task, written, outcome))
+            if isinstance(outcome, Note):
+                break
             refused = tuple(dict.fromkeys(violation.text for violation in outcome))
-            written = self._ask(prompt.task(about, max_tokens=self._max_tokens, refused=refused))
-            latency_ms, tries = latency_ms + written.latency_ms, 2
-            outcome = check(written.text, about)
-        return _Attempt(written=written, outcome=outcome, latency_ms=latency_ms, tries=tries)
+        return _Attempt(written=written, outcome=outcome, latency_ms=latency_ms, tries=turn, steps=tuple(steps))
+
+    def _noted(
+        self,
+        analysis: Analysis,
+        turn: int,
+        task: WritingTask,
+        written: Written,
+        outcome: Note | tuple[Violation, ...],
+    ) -> Step:
+        rules = () if isinstance(outcome, Note) else tuple(dict.fromkeys(one.rule for one in outcome))
+        return Step(
+            step_id=self._clock.new_id(),
+            incident_id=analysis.incident_id,
+            analysis_id=analysis.analysis_id,
+            kind=StepKind.NOTE,
+            at=self._clock.now(),
+            turn=turn,
+            model=written.model_sha256,
+            prompt=task.prompt,
+            answer=written.text,
+            rules=rules,
+            outcome="refused" if rules else "accepted",
+            latency_ms=written.latency_ms,
+            detail={"prompts": PROMPTS, "guided": str(turn > 1).lower()},
+        )
+
+    def _look_into(self, subject: _Subject, model: str) -> None:
+        """Where the ranking is close and the model may choose: its vote, logged. It changes nothing by itself."""
+        analysis = subject.analysis
+        with self._store.reader() as uow:
+            may = qualification(uow, model)
+            cases, earlier = uow.answers.cases(limit=_CASES), uow.steps.list(analysis.incident_id)
+        way = route(analysis, self._catalogue.severity, subject.incident.code, may, time_left=True)
+        steps = [self._routed(analysis, way)]
+        if way.tier is Tier.CHOOSER:
+            try:
+                talk = self._controller.converse(analysis, cases, earlier)
+            except Transient as error:
+                log.warning("no vote was had", analyst=self._analyst.name, error=str(error))
+                talk = None
+            steps += talk.steps if talk else ()
+        with self._store.unit() as uow:
+            for step in steps:
+                uow.steps.add(step)
+            if way.tier is Tier.CHOOSER:
+                learn_weight(uow, model)
+            uow.commit()
+
+    def _routed(self, analysis: Analysis, way: Route) -> Step:
+        return Step(
+            step_id=self._clock.new_id(),
+            incident_id=analysis.incident_id,
+            analysis_id=analysis.analysis_id,
+            kind=StepKind.ROUTE,
+            at=self._clock.now(),
+            outcome=way.tier.value,
+            answer=way.reason,
+        )
 
     def _ask(self, task: WritingTask) -> Written:
         """The same question gets the same answer without asking: prompts hold no figures, so revisions often match."""
@@ -200,6 +270,8 @@ class Narrator:
         incident_id = subject.incident.incident_id
         self._settled = dict([*self._settled.items(), (incident_id, self._clock.monotonic_ns())][-_CACHED:])
         with self._store.unit() as uow:
+            for step in attempt.steps:
+                uow.steps.add(step)
             analysis, outcome = uow.analyses.latest(incident_id), attempt.outcome
             if analysis is None:
                 return
@@ -208,6 +280,7 @@ class Narrator:
                 about = brief(analysis, incident, self._catalogue)
                 if about is None or not isinstance(outcome := check(attempt.written.text, about), Note):
                     log.info("note dropped, its analysis was superseded", incident=str(incident_id))
+                    uow.commit()
                     return
             self._save(uow, analysis, attempt, outcome)
             uow.commit()

@@ -10,14 +10,19 @@ from edge_agent.responding import choosing
 SHA256 = "7" * 64
 
 
-def _sides(prompt: str) -> tuple[list[tuple[str, set[str], set[str]]], list[tuple[str, bool, str]]]:
-    """Candidates (key, expected, excluded) and facts (id, seen, words)."""
-    candidates = [
-        (key, set(expected.split("; ")), set((excluded or "").split("; ")))
-        for key, expected, excluded in re.findall(
-            r"^(K\d) \| .*? \| expects (.*?)(?: \| excludes (.*))?$", prompt, re.MULTILINE
-        )
-    ]
+Sides = dict[str, set[str]]
+
+
+def _sides(prompt: str) -> tuple[list[tuple[str, Sides]], list[tuple[str, bool, str]]]:
+    """Candidates (key, words by side) and facts (id, seen, words)."""
+    candidates = []
+    for line in re.findall(r"^K\d \| .*$", prompt, re.MULTILINE):
+        key, _, *told = line.split(" | ")
+        sides: Sides = {word: set() for word in ("expects", "may show", "excludes")}
+        for part in told:
+            word = next(word for word in sides if part.startswith(word))
+            sides[word] = set(part.removeprefix(f"{word} ").split("; "))
+        candidates.append((key, sides))
     facts = [
         (key, seen == "seen", words)
         for key, seen, words in re.findall(r"^(E\d+) \| (seen|not seen) \| (.*)$", prompt, re.MULTILINE)
@@ -29,9 +34,10 @@ def read_choice(prompt: str) -> str:
     """The candidate with most facts for it less those against it."""
     candidates, facts = _sides(prompt)
     nets: dict[str, tuple[int, list[str], list[str]]] = {}
-    for key, expected, excluded in candidates:
-        fits = [one for one, seen, words in facts if words in (expected if seen else excluded)]
-        contradicts = [one for one, seen, words in facts if words in (excluded if seen else expected)]
+    for key, told in candidates:
+        wide, excluded = told["expects"] | told["may show"], told["excludes"]
+        fits = [one for one, seen, words in facts if words in (wide if seen else excluded)]
+        contradicts = [one for one, seen, words in facts if words in (excluded if seen else told["expects"])]
         nets[key] = len(fits) - len(contradicts), fits, contradicts
     ranked = sorted(nets, key=lambda key: -nets[key][0])
     first = nets[ranked[0]]
