@@ -8,7 +8,7 @@ from uuid import UUID
 import typer
 
 from edge_agent.adapters.clock import SystemClock
-from edge_agent.commands.stored import State, open_store, person
+from edge_agent.commands.stored import Config, State, open_store, person
 from edge_agent.contract import payloads, topics
 from edge_agent.contract.inbound import InvalidMessage, identified, job_response
 from edge_agent.domain.analysis import Analysis
@@ -28,6 +28,7 @@ Format = Annotated[str, typer.Option("--format", help="text or json.")]
 @app.command("list")
 def list_orders(
     state: State = None,
+    config: Config = None,
     everything: Annotated[bool, typer.Option("--all", help="Closed ones too.")] = False,
     form: Format = "text",
 ) -> None:
@@ -35,7 +36,7 @@ def list_orders(
 
     Example: edge-agent orders list --all --state state
     """
-    store = open_store(state)
+    store = open_store(state, config)
     with store.reader() as uow:
         orders = uow.orders.list(open_only=not everything)
     store.close()
@@ -52,12 +53,12 @@ def list_orders(
 
 
 @app.command()
-def show(number: Number, state: State = None, form: Format = "text") -> None:
+def show(number: Number, state: State = None, config: Config = None, form: Format = "text") -> None:
     """Show one order: problem, suspects with what speaks for and against, checks, actions, containment, answers.
 
     Example: edge-agent orders show WO-0001
     """
-    store = open_store(state)
+    store = open_store(state, config)
     with store.reader() as uow:
         order = _find(uow, number)
         analysis = uow.analyses.latest(order.incident_id)
@@ -84,6 +85,7 @@ def respond(
     by: Annotated[str, typer.Option(help="Role or pseudonym, never a name.")] = "operator",
     reason: Annotated[str, typer.Option(help="Why, e.g. of a rejection.")] = "",
     state: State = None,
+    config: Config = None,
 ) -> None:
     """Answer an order here, as the MES would over MQTT: the same rules apply.
 
@@ -91,7 +93,7 @@ def respond(
 
     Example: edge-agent orders respond WO-0001 closed --cause A17 --action clean-etch-nozzles --minutes 35
     """
-    store = open_store(state)
+    store = open_store(state, config)
     clock = SystemClock()
     with store.reader() as uow:
         order = _find(uow, number)
@@ -143,13 +145,22 @@ def close(
     action: Annotated[list[str] | None, typer.Option(help="Action done (catalogue id); may be repeated.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes it took.", min=0)] = None,
     state: State = None,
+    config: Config = None,
 ) -> None:
     """Close an order with the cause that was found: short for ``respond ... closed``.
 
     Example: edge-agent orders close WO-0001 --cause A17 --action clean-etch-nozzles --minutes 35
     """
     respond(
-        number, ResponseEvent.CLOSED, cause=cause, text=text, action=action, part=None, minutes=minutes, state=state
+        number,
+        ResponseEvent.CLOSED,
+        cause=cause,
+        text=text,
+        action=action,
+        part=None,
+        minutes=minutes,
+        state=state,
+        config=config,
     )
 
 

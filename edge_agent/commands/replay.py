@@ -1,9 +1,8 @@
 """``edge-agent replay``: what would today's catalogue and tools have said about stored inspections?"""
 
 import json
-import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,15 +11,18 @@ import typer
 
 from edge_agent import __version__
 from edge_agent.adapters.clock import SystemClock
-from edge_agent.adapters.store.database import Database, sqlite_url
+from edge_agent.adapters.store.database import Database
+from edge_agent.commands.stored import State, open_store
 from edge_agent.config import load
 from edge_agent.config.catalogue import load_catalogue, load_priority_table
 from edge_agent.contract.envelope import Sender
-from edge_agent.domain.faults import ConfigError
-from edge_agent.domain.incident import Incident
+from edge_agent.domain.incident import Incident, IncidentState
 from edge_agent.domain.priority import PriorityTable
+from edge_agent.domain.work_order import OrderState
+from edge_agent.learning.reconcile import close_incidents
 from edge_agent.ports import Store, UnitOfWork
 from edge_agent.responding.analyse import BACKGROUND, WEIGHTS
+from edge_agent.responding.correlate import close_incident
 from edge_agent.responding.responder import Responder
 from edge_agent.responding.settings import Settings, settings_of
 
@@ -28,6 +30,9 @@ SENDER = Sender(agent="replay", topic_root="replay", uri_base="", software_versi
 PAGE = 500
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_INCIDENTS = 10_000
+CLOSED_BECAUSE = "closed_because"
+BY_ORDER = "order "
+"""How the reason begins where an order's end closed an incident."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +48,28 @@ class Finding:
     order: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """An order's end, told by the MES: from then on the trouble counts as over."""
+
+    at: datetime
+    station_id: str
+    family: str
+
+
 def command(
-    config: Annotated[Path, typer.Option(help="plant.yaml or its folder: the catalogue and settings to try.")] = Path(
-        "plant_config"
-    ),
-    state: Annotated[Path | None, typer.Option(help="State folder; default $STATE_DIRECTORY, else ./state.")] = None,
+    config: Annotated[
+        Path, typer.Option(help="plant.yaml or its folder: catalogue and settings to try, and a store on PostgreSQL.")
+    ] = Path("plant_config"),
+    state: State = None,
     catalogue: Annotated[Path | None, typer.Option(help="Another catalogue than the configured one.")] = None,
     learned: Annotated[bool, typer.Option(help="With the learned weights, or the catalogue alone.")] = True,
     form: Annotated[str, typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
     """Run stored inspections through the present diagnosis, in a scratch store, and show what would differ.
 
-    Nothing in the state folder changes and nothing is sent.
+    Where the MES closed an order, the replay takes the trouble for over at the same moment. Nothing in the state
+    folder changes and nothing is sent.
 
     Example: edge-agent replay --state state --config plant_config --catalogue plant_config/fmea/pcb.yaml
 
@@ -64,7 +79,7 @@ def command(
     diagnosis = configuration.plant.diagnosis
     chosen = catalogue or configuration.resolve(diagnosis.catalogue)
     table = load_priority_table(configuration.resolve(diagnosis.priority_table) if diagnosis.priority_table else None)
-    source = _open(state)
+    source = open_store(state, config if configuration.plant.store.url and state is None else None)
     try:
         then = findings(source)
         now = replayed(source, settings_of(configuration), chosen, table, learned=learned)
@@ -91,7 +106,7 @@ def replayed(
         scratch = Database(f"sqlite:///{folder}/agent.db", clock=clock)
         scratch.migrate()
         try:
-            _copy(source, scratch, learned=learned)
+            _copy_surroundings(source, scratch, learned=learned)
             responder = Responder(
                 store=scratch,
                 clock=clock,
@@ -100,8 +115,13 @@ def replayed(
                 settings=settings,
                 sender=SENDER,
             )
-            while responder.step():
-                pass
+            after = 0
+            for closing in [*closings(source), None]:
+                after = _copy_inspections(source, scratch, after, closing.at if closing else None)
+                while responder.step():
+                    pass
+                if closing is not None:
+                    _close(scratch, closing)
             return findings(scratch)
         finally:
             scratch.close()
@@ -126,13 +146,17 @@ def compare(then: list[Finding], now: list[Finding]) -> list[tuple[Finding | Non
     return rows + [(None, other) for other in left]
 
 
+def _family(incident: Incident) -> str:
+    return incident.attributes.get("family", incident.code)
+
+
 def _finding(uow: UnitOfWork, incident: Incident) -> Finding:
     analysis = uow.analyses.latest(incident.incident_id)
     first = analysis.first_suspect if analysis else None
     order = uow.orders.for_incident(incident.incident_id)
     return Finding(
         station_id=incident.station_id,
-        family=incident.attributes.get("family", incident.code),
+        family=_family(incident),
         opened_at=incident.opened_at,
         parts=incident.defective_parts,
         first_suspect=first.cause_id if first else None,
@@ -141,16 +165,51 @@ def _finding(uow: UnitOfWork, incident: Incident) -> Finding:
     )
 
 
-def _copy(source: Store, target: Store, *, learned: bool) -> None:
-    """Inspections page by page, then signals and events; with what was learned, where wanted."""
-    after = 0
+def closings(store: Store) -> list[Closing]:
+    """When the MES closed what, oldest first. What the rate ended the replay finds by itself."""
+    with store.reader() as uow:
+        closed = [one for one in uow.incidents.recent(MAX_INCIDENTS) if one.state is IncidentState.CLOSED]
+    answered = [one for one in closed if one.attributes.get(CLOSED_BECAUSE, "").startswith(BY_ORDER)]
+    return sorted(
+        (Closing(at=one.updated_at, station_id=one.station_id, family=_family(one)) for one in answered),
+        key=lambda closing: closing.at,
+    )
+
+
+def _close(target: Store, closing: Closing) -> None:
+    """The incidents of this place that are open now end here, with their orders, as they did then."""
+    with target.unit(durable=False) as uow:
+        for incident in uow.incidents.open():
+            if (incident.station_id, _family(incident)) != (closing.station_id, closing.family):
+                continue
+            order = uow.orders.for_incident(incident.parent_id or incident.incident_id)
+            if order is None or order.is_terminal:
+                uow.incidents.save(close_incident(incident, closing.at, f"{BY_ORDER}closed then"))
+                continue
+            closed = replace(order, state=OrderState.CLOSED, updated_at=closing.at)
+            uow.orders.save(closed)
+            close_incidents(uow, closed, closing.at)
+        uow.commit()
+
+
+def _copy_inspections(source: Store, target: Store, after: int, until: datetime | None) -> int:
+    """Those that ended before ``until``, page by page; the number of the last one."""
     with source.reader() as uow:
         while page := uow.inspections.after(after, PAGE):
-            after = page[-1][0]
+            chosen = [pair for pair in page if until is None or pair[1].ended_at < until]
             with target.unit(durable=False) as scratch:
-                for _, inspection in page:
+                for number, inspection in chosen:
                     scratch.inspections.add(inspection)
+                    after = number
                 scratch.commit()
+            if len(chosen) < len(page):
+                return after
+    return after
+
+
+def _copy_surroundings(source: Store, target: Store, *, learned: bool) -> None:
+    """Signals and events; with what was learned, where wanted."""
+    with source.reader() as uow:
         end = datetime.now(UTC)
         with target.unit(durable=False) as scratch:
             for signal in uow.plant.signals():
@@ -160,15 +219,6 @@ def _copy(source: Store, target: Store, *, learned: bool) -> None:
             for key in (WEIGHTS, BACKGROUND) if learned else ():
                 scratch.facts.set(key, uow.facts.get(key))
             scratch.commit()
-
-
-def _open(state: Path | None) -> Database:
-    """Raises ConfigError: there is no store."""
-    folder = state or Path(os.environ.get("STATE_DIRECTORY", "state").partition(":")[0])
-    url = sqlite_url(folder)
-    if not Path(url.partition(":///")[2]).is_file():
-        raise ConfigError(f"{folder} holds no store: expected {url}; give the state folder with --state")
-    return Database(url, clock=SystemClock())
 
 
 def _differs(before: Finding | None, after: Finding | None) -> bool:

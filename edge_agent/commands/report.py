@@ -1,6 +1,5 @@
 """``edge-agent report``: print documents from a state folder, also while the daemon runs."""
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
@@ -12,9 +11,8 @@ import typer
 from edge_agent.adapters.clock import SystemClock
 from edge_agent.adapters.documents.weasy import WeasyPrinter, default_templates
 from edge_agent.adapters.images.folder import FolderImages
-from edge_agent.adapters.store.database import Database, sqlite_url
+from edge_agent.commands.stored import Config, State, open_store, state_folder
 from edge_agent.config.plant import RetentionSection
-from edge_agent.domain.faults import ConfigError
 from edge_agent.observability import logs
 from edge_agent.ports import ImageStore, PrintJob, UnitOfWork
 from edge_agent.responding.documents.house import noted_house, noted_shift_ends
@@ -39,7 +37,8 @@ def command(
         str, typer.Option("--from", help="Begin, e.g. 2026-11-20T06:00 (plant time unless it says).")
     ] = "",
     end: Annotated[str, typer.Option("--to", help="End (not included).")] = "",
-    state: Annotated[Path | None, typer.Option(help="State folder; default $STATE_DIRECTORY, else ./state.")] = None,
+    state: State = None,
+    config: Config = None,
     out: Annotated[Path, typer.Option(help="Folder to print into.")] = Path(),
     templates: Annotated[Path | None, typer.Option(help="Templates of your own.")] = None,
     deadline_s: Annotated[float, typer.Option(help="Seconds for one document.", min=1)] = 60,
@@ -56,7 +55,8 @@ def command(
     if last == bool(start or end) or bool(start) != bool(end):
         raise typer.BadParameter("give either --last, or --from and --to")
     logs.configure(level="warning")
-    store, images = _open(_state_folder(state))
+    store = open_store(state, config)
+    images = FolderImages(state_folder(state, config) / "images", RetentionSection(), clock=SystemClock())
     printer = WeasyPrinter(templates or default_templates(), clock=SystemClock())
     printed = 0
     try:
@@ -71,19 +71,6 @@ def command(
     if not printed:
         typer.echo(f"nothing to print: no {'order' if kind is Kind.WORK_ORDER else 'part'} found", err=True)
         raise typer.Exit(1)
-
-
-def _state_folder(chosen: Path | None) -> Path:
-    return chosen or Path(os.environ.get("STATE_DIRECTORY", "state").partition(":")[0])
-
-
-def _open(state: Path) -> tuple[Database, ImageStore]:
-    """Raises ConfigError: there is no store."""
-    url = sqlite_url(state)
-    if not Path(url.partition(":///")[2]).is_file():
-        raise ConfigError(f"{state} holds no store: expected {url}; give the state folder with --state")
-    clock = SystemClock()
-    return Database(url, clock=clock), FolderImages(state / "images", RetentionSection(), clock=clock)
 
 
 def _jobs(uow: UnitOfWork, images: ImageStore, kind: Kind, start: str, end: str) -> Iterator[tuple[PrintJob, Path]]:

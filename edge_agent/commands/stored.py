@@ -27,11 +27,18 @@ def open_store(state: Path | None, config: Path | None = None) -> Database:
         if plant.store.url:
             return Database(plant.store.url, clock=SystemClock())
         state = state or plant.state_dir
-    folder = state or Path(os.environ.get("STATE_DIRECTORY", "state").partition(":")[0])
+    folder = state_folder(state)
     url = sqlite_url(folder)
     if not Path(url.partition(":///")[2]).is_file():
         raise ConfigError(f"{folder} holds no store: expected {url}; give the state folder with --state")
     return Database(url, clock=SystemClock())
+
+
+def state_folder(state: Path | None, config: Path | None = None) -> Path:
+    """The state folder that was given, that a configuration names, or the service's own."""
+    if state is None and config is not None:
+        state = load(config).plant.state_dir
+    return state or Path(os.environ.get("STATE_DIRECTORY", "state").partition(":")[0])
 
 
 def person() -> str:

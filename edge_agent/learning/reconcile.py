@@ -82,7 +82,7 @@ def _apply(uow: UnitOfWork, response: JobResponse, catalogue: Catalogue, now: da
     if moved is not None:
         uow.orders.save(moved)
         if moved.state is OrderState.CLOSED:
-            _close_incidents(uow, moved, now)
+            close_incidents(uow, moved, now)
     case = _learned(uow, moved or order, response, catalogue, now)
     if moved is None and case is None:
         return Outcome(status="ignored", detail=why_not)
@@ -106,7 +106,7 @@ def _moved(order: WorkOrder, response: JobResponse, now: datetime) -> tuple[Work
     return moved, ""
 
 
-def _close_incidents(uow: UnitOfWork, order: WorkOrder, now: datetime) -> None:
+def close_incidents(uow: UnitOfWork, order: WorkOrder, now: datetime) -> None:
     """The order's incident is over, and those that were joined to it."""
     own = uow.incidents.get(order.incident_id)
     joined = [one for one in uow.incidents.open() if one.parent_id == order.incident_id]

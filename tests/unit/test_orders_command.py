@@ -1,6 +1,8 @@
 """``edge-agent orders`` and ``edge-agent replay`` on a real store."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from typer.testing import CliRunner
 
 from edge_agent.adapters.store.database import Database, sqlite_url
 from edge_agent.commands import orders
-from edge_agent.commands.replay import Finding, compare, findings, replayed
+from edge_agent.commands.replay import Finding, closings, compare, findings, replayed
 from edge_agent.config.catalogue import load_priority_table
 from edge_agent.domain.work_order import OrderState
 from edge_agent.learning.learner import Learner
@@ -20,14 +22,28 @@ COLD = Disturbance(at_part=120, rate=0.4, classes=("short", "spurious_copper"), 
 RUN = CliRunner()
 
 
-@pytest.fixture
-def line(tmp_path: Path) -> DiagnosedLine:
-    made = DiagnosedLine(tmp_path)
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> DiagnosedLine:
+    """Diagnosed once; each test gets a copy."""
+    folder = tmp_path_factory.mktemp("lived")
+    made = DiagnosedLine(folder)
     made.store.close()
-    made.store = Database(sqlite_url(tmp_path), clock=made.clock)
+    made.store = Database(sqlite_url(folder), clock=made.clock)
     made.store.migrate()
     made.happened(COLD, seed=2)
+    made.store.close()
     return made
+
+
+@pytest.fixture
+def line(tmp_path: Path, lived: DiagnosedLine) -> Iterator[DiagnosedLine]:
+    shutil.copytree(lived.folder, tmp_path, dirs_exist_ok=True)
+    made = DiagnosedLine(tmp_path)
+    made.store.close()
+    made.clock.set(lived.clock.now())
+    made.store = Database(sqlite_url(tmp_path), clock=made.clock)
+    yield made
+    made.store.close()
 
 
 def ran(line: DiagnosedLine, *words: str) -> str:
@@ -91,6 +107,32 @@ def test_a_replay_with_the_same_catalogue_finds_the_same(line: DiagnosedLine) ->
         (one.family, one.first_suspect, one.opened_at) for one in before
     ]
     assert findings(line.store) == before
+
+
+def test_a_replay_heeds_what_the_mes_closed(line: DiagnosedLine) -> None:
+    """Closed while the rate is still high, the trouble is found anew: two incidents, as it was then."""
+    ran(line, "close", "WO-0001", "--cause", "A15")
+    with line.store.reader() as uow:
+        seen = [inspection for _, inspection in uow.inspections.after(0, 1_000)]
+    line.clock.set(seen[170].ended_at)
+    Learner(store=line.store, clock=line.clock, catalogue=pcb(), sender=SENDER).step()
+    (closing,) = closings(line.store)
+    assert (closing.station_id, closing.at) == ("aoi-1", seen[170].ended_at)
+    again = replayed(line.store, SETTINGS, FMEA / "pcb.yaml", load_priority_table(None), learned=True)
+    assert len(again) == 2
+    assert again[1].opened_at > closing.at > again[0].opened_at
+
+
+@pytest.mark.parametrize("words", [["list"], ["show", "WO-0001"], ["respond", "WO-0001", "accepted"]])
+def test_the_store_of_a_configuration_is_used(line: DiagnosedLine, tmp_path: Path, words: list[str]) -> None:
+    shutil.copytree(FMEA.parent, tmp_path / "plant_config", ignore=shutil.ignore_patterns("examples"))
+    config = tmp_path / "plant_config" / "demo"
+    plant = (config / "plant.yaml").read_text()
+    assert "\nstore:" not in plant
+    (config / "plant.yaml").write_text(f"{plant}\nstore:\n  url: {sqlite_url(line.folder)}\n")
+    result = RUN.invoke(orders.app, [*words, "--config", str(config)])
+    assert result.exit_code == 0, result.output
+    assert "WO-0001" in result.output
 
 
 def test_a_replay_with_another_catalogue_shows_what_would_differ(line: DiagnosedLine, tmp_path: Path) -> None:
