@@ -45,6 +45,10 @@ class MqttSection(Section):
     """First retry of a message without receipt; it doubles up to ten minutes."""
     drain_per_s: float | None = Field(default=500, gt=0)
     """Messages a second at most, so that a MES that was away is not drowned; orders are exempt. ``null``: no limit."""
+    quota_mib: int = Field(default=2_048, ge=1)
+    """The outbox's share of the disk, ..."""
+    quota_disk_percent: float = Field(default=20, gt=0, le=100)
+    """... or this part of it, whichever is less. From 80 % on, good results become counts; see docs/behaviour.md."""
 
 
 class SparkplugSignalSection(Section):
@@ -106,6 +110,9 @@ class SparkplugSection(Section):
     """MQTT client id; default: the agent's name with ``-sparkplug``."""
     history_hours: float = Field(default=72, ge=0, le=24 * 365)
     """Inspections older than this are not sent later."""
+    types_in_data: bool = False
+    """Repeat each metric's type in data messages, which the specification advises against: for hosts that do not
+    remember the types of the births (all that read with the npm package sparkplug-payload)."""
 
 
 class TriggerSection(Section):
@@ -184,6 +191,8 @@ class RetentionSection(Section):
     keep_ok_share: float = Field(default=0.05, ge=0, le=1)
     """Share of OK parts whose image is kept."""
     rows_days: float = Field(default=365, gt=0)
+    sent_messages_days: float = Field(default=30, gt=0)
+    """Messages that the plant has, for ``edge-agent outbox``; fewer when the outbox comes near its quota."""
 
 
 class WebSection(Section):

@@ -3,7 +3,6 @@
 They are Node packages, fixed in tests/npm/package-lock.json and installed there by the first test that needs them.
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -18,19 +17,14 @@ import pytest
 from edge_agent.contract.channels import CHANNELS
 from edge_agent.contract.envelope import with_sequence
 from edge_agent.contract.payloads import INBOUND, OUTBOUND
+from tests.peers import npm
 
 pytestmark = pytest.mark.integration
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-NPM = REPOSITORY / "tests" / "npm"
 GOLDEN = REPOSITORY / "tests" / "golden" / "payloads"
 BODIES = {path.stem: with_sequence(path.read_bytes(), 7).decode() for path in sorted(GOLDEN.glob("*.json"))}
 ID = "01a202de-2a6f-7000-a1dd-b8ec1449b383"
-
-INSTALL_S = 180
-NETWORK = re.compile(
-    r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ENOTCACHED|network|proxy", re.I
-)
 
 Node = Callable[..., Any]
 
@@ -38,14 +32,12 @@ Node = Callable[..., Any]
 @pytest.fixture(scope="module")
 def node() -> Node:
     """Runs a script of tests/npm; what it printed."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("nodejs or npm is not installed")
-    _install()
+    npm.install()
 
     def run(script: str, *arguments: str, stdin: Any = None) -> Any:
         done = subprocess.run(
             ["node", script, *arguments],
-            cwd=NPM,
+            cwd=npm.FOLDER,
             input=None if stdin is None else json.dumps(stdin),
             capture_output=True,
             text=True,
@@ -56,23 +48,6 @@ def node() -> Node:
         return json.loads(done.stdout)
 
     return run
-
-
-def _install() -> None:
-    """What the lock file says, once; skips when the registry cannot be reached."""
-    wanted = hashlib.sha256((NPM / "package-lock.json").read_bytes()).hexdigest()
-    stamp = NPM / "node_modules" / ".lock.sha256"
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return
-    words = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
-    try:
-        done = subprocess.run(words, cwd=NPM, capture_output=True, text=True, timeout=INSTALL_S, check=False)
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"npm could not fetch the validators within {INSTALL_S} s")
-    if done.returncode != 0 and NETWORK.search(done.stderr):
-        pytest.skip(f"npm could not fetch the validators: {done.stderr.strip().splitlines()[0]}")
-    assert done.returncode == 0, done.stderr
-    stamp.write_text(wanted)
 
 
 # --- AsyncAPI ---------------------------------------------------------------------------------------------------------
@@ -184,7 +159,7 @@ def test_the_cloudevents_sdk_would_refuse(node: Node) -> None:
 
 def test_the_lock_file_names_no_registry() -> None:
     """The plant may have its own; what is installed is fixed by its hash."""
-    locked = json.loads((NPM / "package-lock.json").read_text("utf-8"))["packages"]
+    locked = json.loads((npm.FOLDER / "package-lock.json").read_text("utf-8"))["packages"]
     fetched = {name: package for name, package in locked.items() if name}
     assert fetched
     assert [name for name, package in fetched.items() if "resolved" in package or "integrity" not in package] == []

@@ -110,6 +110,7 @@ class SparkplugOut:
             devices=dict.fromkeys(self._stations, STATION_TAGS),
             primary_host=self._section.primary_host or "",
             bd_seq=int(kept.get("bd_seq", -1)),
+            types_in_data=self._section.types_in_data,
         )
         self._client = self._make_client()
 

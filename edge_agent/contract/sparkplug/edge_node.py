@@ -76,8 +76,11 @@ class EdgeNode:
         devices: Mapping[str, Sequence[Tag]],
         primary_host: str = "",
         bd_seq: int = -1,
+        types_in_data: bool = False,
     ) -> None:
-        """Args: ``bd_seq`` of the last CONNECT, -1 before the first.
+        """Args:
+        bd_seq: of the last CONNECT, -1 before the first.
+        types_in_data: repeat the types of the births in data, for hosts that do not remember them.
 
         Raises:
             SparkplugError: an id that cannot stand in a topic, names that differ only in case.
@@ -92,7 +95,7 @@ class EdgeNode:
         for device, listed in {NODE: tags, **devices}.items():
             _distinct((tag.name for tag in listed), "metric")
             self._tags[device] = {tag.name: _Reported(tag, next(aliases)) for tag in listed}
-        self.bd_seq = bd_seq
+        self.bd_seq, self._types_in_data = bd_seq, types_in_data
         self._seq = 0
         self._born = False
         self._lost: set[str] = set()
@@ -255,7 +258,9 @@ class EdgeNode:
         self._seq = (self._seq + 1) % _COUNTER
         payload = Payload(timestamp_ms=now_ms, metrics=tuple(metrics), seq=self._seq)
         topic = address(self._group, verb, self._node, device)
-        return Publication(topic=str(topic), body=encode(payload, with_datatypes=verb.endswith("BIRTH")))
+        return Publication(
+            topic=str(topic), body=encode(payload, with_datatypes=verb.endswith("BIRTH") or self._types_in_data)
+        )
 
 
 def _data_metric(one: _Reported, value: Value, at_ms: int, *, historical: bool = False) -> Metric:

@@ -186,21 +186,20 @@ def _readings(edge: _Edge, at: Address, payload: Payload) -> list[Reading]:
         name = metric.name if metric.name is not None else aliases.get(-1 if metric.alias is None else metric.alias)
         if name not in wanted or name is None:
             continue
-        datatype = metric.datatype or types.get(name)
         stamp = payload.timestamp_ms if metric.timestamp_ms is None else metric.timestamp_ms
-        found.append(Reading(source=_source(at, at.device, name), value=_number(metric, datatype), at_ms=stamp))
+        found.append(Reading(source=_source(at, at.device, name), value=_number(metric, types.get(name)), at_ms=stamp))
     return found
 
 
-def _number(metric: Metric, datatype: DataType | None) -> float | None:
+def _number(metric: Metric, born_as: DataType | None) -> float | None:
     """The value as a number; None where it is bad, null, text, or a whole number of a type that nobody told."""
     quality = (metric.properties or {}).get("Quality")
     if quality is not None and quality[1] != QUALITY_GOOD:
         return None
-    value = metric.value if datatype is None else typed(metric.value, datatype)
-    if isinstance(value, bool):
-        return float(value)
-    if isinstance(value, int) and datatype is None:
+    value = metric.value
+    if metric.datatype is None and born_as is not None:
+        value = typed(value, born_as)
+    elif metric.datatype is None and isinstance(value, int) and not isinstance(value, bool):
         return None  # it may be a negative one
     return float(value) if isinstance(value, int | float) else None
 

@@ -382,8 +382,9 @@ def _wire_value(value: Value, datatype: DataType) -> tuple[str, Any]:
         low, high = (-(1 << bits - 1), 1 << bits - 1) if datatype in _SIGNED else (0, 1 << bits)
         if not low <= value < high:
             raise SparkplugError("range", f"{value} is no {datatype.name}")
-        wide = bits == 64
-        return ("long_value", value & 0xFFFFFFFFFFFFFFFF) if wide else ("int_value", value & 0xFFFFFFFF)
+        if bits == 64 or datatype is DataType.UINT32:  # others look for a UInt32 in the long value, too
+            return "long_value", value & 0xFFFFFFFFFFFFFFFF
+        return "int_value", value & 0xFFFFFFFF
     if datatype in (DataType.FLOAT, DataType.DOUBLE):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise SparkplugError("value", f"{value!r:.40} is no {datatype.name}")
