@@ -26,6 +26,7 @@ from edge_agent.domain.cause import Catalogue
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.message import OutboundMessage
 from edge_agent.domain.part import Shot
+from edge_agent.domain.recipe import Recipe
 from edge_agent.inspecting.answering import Answering
 from edge_agent.inspecting.golden import Goldens
 from edge_agent.inspecting.inspector import Inspector
@@ -169,14 +170,30 @@ def goldens() -> Goldens:
     return Goldens(read_image)
 
 
-def detector(models: Path, name: str, options: Any, clock: Clock) -> Detector:
-    """A detector by the recipe's model name, loaded, verified and warmed up."""
-    from edge_agent.adapters.detectors.catalogue import resolve
-    from edge_agent.adapters.detectors.onnx import OnnxDetector
+def taught_models(folders: Folders) -> Path:
+    """Models taught on this box: searched after the models folder."""
+    return folders.state / "models"
 
-    made = OnnxDetector(resolve(models, name), options, clock=clock)
+
+def detector(models: Path, name: str, options: Any, clock: Clock, *more: Path) -> Detector:
+    """A detector by the recipe's model name, loaded, verified and warmed up.
+
+    Args:
+        more: folders that are searched after ``models``.
+    """
+    from edge_agent.adapters.detectors.catalogue import resolve
+    from edge_agent.adapters.detectors.opening import open_detector
+
+    made = open_detector(resolve(models, name, *more), options, clock=clock)
     made.warm_up()
     return made
+
+
+def with_own_limits(recipe: Recipe, models: tuple[Path, ...]) -> Recipe:
+    """The recipe with the thresholds that its model brings (taught models do), where it sets none itself."""
+    from edge_agent.adapters.detectors.catalogue import own_limits, read_card, resolve
+
+    return recipe.completed(own_limits(read_card(resolve(models[0], recipe.model, *models[1:]))))
 
 
 def _station(
@@ -210,14 +227,15 @@ def _station(
     references = goldens()
     for recipe in station.recipes.values():
         references.check(recipe.golden)
-    models = models_folder(configuration.plant)
+    models = (models_folder(configuration.plant), taught_models(folders))
+    recipes = {product: with_own_limits(recipe, models) for product, recipe in station.recipes.items()}
     detectors = {
-        name: detector(models, name, config.detector, clock)
-        for name in sorted({recipe.model for recipe in station.recipes.values()})
+        name: detector(models[0], name, config.detector, clock, *models[1:])
+        for name in sorted({recipe.model for recipe in recipes.values()})
     }
     inspector = Inspector(
         camera=camera,
-        recipes=station.recipes,
+        recipes=recipes,
         detectors=detectors,
         goldens=references,
         clock=clock,
