@@ -1,5 +1,6 @@
 """``edge-agent check``: is this configuration right?"""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -70,6 +71,12 @@ def _collected(load_it: Callable[[], T], problems: list[Problem]) -> T | None:
         return None
 
 
+def taught_models(configuration: Configuration) -> Path:
+    """Where models that were taught on this box are; nothing is made by looking."""
+    state = configuration.plant.state_dir or Path(os.environ.get("STATE_DIRECTORY", "state").partition(":")[0])
+    return state.resolve() / "models"
+
+
 def _recipe_problems(configuration: Configuration, station: Station, product: str, recipe: Recipe) -> Iterator[Problem]:
     located = read(configuration.resolve(station.config.recipes[product]))
 
@@ -78,7 +85,7 @@ def _recipe_problems(configuration: Configuration, station: Station, product: st
         return Problem(file=located.file, line=located.line_of(key), key=dotted, message=message)
 
     try:
-        card = read_card(resolve(parts.models_folder(configuration.plant), recipe.model))
+        card = read_card(resolve(parts.models_folder(configuration.plant), recipe.model, taught_models(configuration)))
     except ConfigError as error:
         yield problem(("model",), str(error))
     else:

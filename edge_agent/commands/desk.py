@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_agent.adapters.cameras.image_file import read_image
 from edge_agent.adapters.clock import SystemClock
-from edge_agent.adapters.detectors.catalogue import resolve
+from edge_agent.adapters.detectors.catalogue import own_limits, resolve
 from edge_agent.adapters.detectors.opening import open_detector
 from edge_agent.config.load import load_recipe
 from edge_agent.config.stations import DetectorOptions
@@ -96,7 +96,7 @@ class Desk:
         self.clock = SystemClock()
         folder = resolve(models, recipe.model, taught_models())
         self.detector = open_detector(folder, DetectorOptions(threads=threads), clock=self.clock, min_score=min_score)
-        recipe = recipe.completed(self.detector.own_limits)
+        recipe = recipe.completed(own_limits(self.detector.card))
         self.recipe = recipe
         self.detector.warm_up()
         self._goldens = GivenGoldens()

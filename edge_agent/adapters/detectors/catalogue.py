@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edge_agent.domain.faults import ConfigError
+from edge_agent.domain.recipe import ClassLimit
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -150,6 +151,13 @@ def all_models(models_dir: Path) -> list[str]:
     """Every ``name/version`` there is."""
     families = sorted(entry for entry in models_dir.glob("*") if entry.is_dir())
     return [f"{family.name}/{version}" for family in families for version in versions(family)]
+
+
+def own_limits(card: ModelCard) -> tuple[ClassLimit, ...]:
+    """A taught model's thresholds, for recipes that set none for its class; others are judged by the recipe alone."""
+    if card.teaching is None:
+        return ()
+    return tuple(ClassLimit(code=code, reject_score=0.5, doubt_score=card.min_score) for code in card.classes)
 
 
 def read_card(model_dir: Path) -> ModelCard:

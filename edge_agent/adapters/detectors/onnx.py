@@ -19,7 +19,6 @@ from edge_agent.config.stations import DetectorOptions
 from edge_agent.domain.defect import Defect, ModelRef, Sighting
 from edge_agent.domain.faults import ConfigError, PartFault
 from edge_agent.domain.frame import Frame, Pixels
-from edge_agent.domain.recipe import ClassLimit
 from edge_agent.ports import Clock
 
 log = structlog.get_logger(__name__)
@@ -53,11 +52,6 @@ class OnnxDetector:
     def ref(self) -> ModelRef:
         """Which model this is."""
         return self._ref
-
-    @property
-    def own_limits(self) -> tuple[ClassLimit, ...]:
-        """None: what this model finds is judged by the recipe alone."""
-        return ()
 
     @property
     def providers(self) -> tuple[str, ...]:

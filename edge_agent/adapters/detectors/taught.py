@@ -12,7 +12,6 @@ from edge_agent.config.stations import DetectorOptions
 from edge_agent.domain.defect import Defect, ModelRef, Sighting
 from edge_agent.domain.faults import ConfigError, PartFault
 from edge_agent.domain.frame import Frame, Pixels
-from edge_agent.domain.recipe import ClassLimit
 from edge_agent.ports import Clock
 from edge_agent.teaching.good_set import same_shape
 from edge_agent.teaching.lesson import score_of
@@ -50,11 +49,6 @@ class TaughtDetector:
     def ref(self) -> ModelRef:
         """Which model this is."""
         return self._ref
-
-    @property
-    def own_limits(self) -> tuple[ClassLimit, ...]:
-        """The taught thresholds, for recipes that set none for the class."""
-        return (ClassLimit(code=ANOMALY, reject_score=0.5, doubt_score=self.card.min_score),)
 
     @property
     def providers(self) -> tuple[str, ...]:
