@@ -117,7 +117,8 @@ def build(
     web_port = _web_port(plant)
     sender = _sender(plant, web_port)
     pauses = _pauses(configuration, store)
-    box_state = BoxState(sender=sender, clock=time, store=store, recipes=_recipes(configuration), pauses=pauses)
+    recipes = _recipes(configuration)
+    box_state = BoxState(sender=sender, clock=time, store=store, recipes=recipes, pauses=pauses, health=health)
     plant_link = link or _link(configuration, sender, store, time, box_state)
     recorder = Recorder(
         store=store,

@@ -228,6 +228,7 @@ def status(parts: Parts, alive: bool) -> Status:
     return Status(
         alive=alive,
         ready=all(condition is Condition.OK for condition in cameras)
+        and not parts.health.blocking()
         and all(pause.reason is None for pause in parts.pauses.values()),
         components=[
             Component(
@@ -307,6 +308,12 @@ def tell_state(parts: Parts) -> None:
     parts.link.publish_state(parts.box_state.body(True), topics.STATE, qos=1)
 
 
+def tell_changed_state(parts: Parts) -> None:
+    """Say so when the mode is another one than was said last, e.g. because a camera went away or came back."""
+    if parts.box_state.has_changed:
+        tell_state(parts)
+
+
 def jobs(parts: Parts) -> list[Job]:
     """What is done by the clock."""
     plant = parts.configuration.plant
@@ -336,6 +343,7 @@ def jobs(parts: Parts) -> list[Job]:
         *shift_ends,
         Job(name="plant metrics", when=every(EVERY), run=figures.publish),
         Job(name="state", when=every(timedelta(hours=1)), run=lambda: tell_state(parts)),
+        Job(name="changed state", when=every(timedelta(seconds=1)), run=lambda: tell_changed_state(parts)),
         Job(name="gauges", when=every(timedelta(seconds=5)), run=house.measure),
         Job(name="expire messages", when=every(timedelta(minutes=1)), run=house.expire_messages),
         Job(name="retention", when=every(timedelta(minutes=10)), run=house.prune),

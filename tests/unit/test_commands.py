@@ -33,7 +33,12 @@ class Box:
         self.pauses = {"aoi-1": Pause(), "aoi-2": Pause()}
         self.changes = 0
         self.state = BoxState(
-            sender=SENDER, clock=self.clock, store=self.store, recipes=["board-a/3"], pauses=self.pauses
+            sender=SENDER,
+            clock=self.clock,
+            store=self.store,
+            recipes=["board-a/3"],
+            pauses=self.pauses,
+            health=self.health,
         )
         table = verbs(sender=SENDER, clock=self.clock, health=self.health, pauses=self.pauses, changed=self._changed)
         self.handler = CommandHandler(self.store, self.clock, SENDER, table, elsewhere={"trigger"})
