@@ -28,13 +28,22 @@ class BoxState:
     """
 
     def __init__(
-        self, *, sender: Sender, clock: Clock, store: Store, recipes: list[str], pauses: Mapping[str, Pause]
+        self,
+        *,
+        sender: Sender,
+        clock: Clock,
+        store: Store,
+        recipes: list[str],
+        pauses: Mapping[str, Pause],
+        health: Health,
     ) -> None:
         self._sender = sender
         self._clock = clock
         self._store = store
         self._recipes = recipes
         self._pauses = pauses
+        self._health = health
+        self._told = ""
         self._session_id = str(clock.new_id())
         self._boot_id = _boot_id()
 
@@ -50,11 +59,23 @@ class BoxState:
         )
         return outbound.state(state, sender=self._sender, clock=self._clock)
 
+    @property
+    def mode(self) -> str:
+        """``paused``: all stations are; ``degraded``: a camera or the recording of results is away."""
+        if self._pauses and all(pause.reason is not None for pause in self._pauses.values()):
+            return "paused"
+        return "degraded" if self._health.blocking() else "running"
+
+    @property
+    def has_changed(self) -> bool:
+        """Is the mode another one than was last told?"""
+        return self._told not in ("", self.mode)
+
     def _at_work(self) -> dict[str, Any]:
-        paused = [station for station, pause in self._pauses.items() if pause.reason is not None]
+        self._told = self.mode
         return {
-            "mode": "paused" if paused and len(paused) == len(self._pauses) else "running",
-            "paused_stations": paused,
+            "mode": self._told,
+            "paused_stations": [station for station, pause in self._pauses.items() if pause.reason is not None],
             "capabilities": sorted(VERBS),
             **self._stored(),
         }

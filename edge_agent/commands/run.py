@@ -48,7 +48,10 @@ def command(
 
 
 def status_line(parts: Parts) -> str:
-    """One line for ``systemctl status``."""
+    """One line for ``systemctl status``: first whether parts can be inspected, READY says only that the agent runs."""
+    blocking = parts.health.blocking()
+    if blocking:
+        return "NOT READY FOR PARTS: " + "; ".join(f"{entry.component}: {entry.detail}" for entry in blocking)
     board = parts.health.board()
     trouble = [f"{entry.component} {entry.condition}" for entry in board if entry.condition != "ok"]
     return "all well" if not trouble else "; ".join(trouble)

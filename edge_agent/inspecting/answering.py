@@ -126,24 +126,20 @@ class Answering:
             self._in_hand.discard(self._waiting.popleft().inspection.shot.shot_id)
             if not self._waiting:
                 self._report(Condition.OK, "recording again")
+                self._tell_line()
             return True
 
     def ready(self, ready: bool) -> None:
-        """Tell the line whether parts will be inspected."""
+        """Tell the line whether the camera is there: without one no part will be inspected."""
         with self._ready_lock:
-            self._is_ready, self._withdrawn = ready, self.pause.reason is not None
-            for actuator in self._actuators:
-                try:
-                    actuator.ready(ready and not self._waiting and not self._withdrawn)
-                    actuator.fault(not ready)
-                except Transient as error:
-                    self._report(Condition.DEGRADED, f"actuator: {error}")
+            self._is_ready = ready
+            self._tell_line()
 
     def heed_pause(self) -> None:
         """Withdraw ready when the station was paused, give it back when it was resumed."""
         with self._ready_lock:
             if (self.pause.reason is not None) != self._withdrawn:
-                self.ready(self._is_ready)
+                self._tell_line()
 
     def beat(self) -> None:
         """Toggle the heartbeat of every actuator; reconnect those that are away."""
@@ -167,6 +163,18 @@ class Answering:
         for actuator in self._actuators:
             actuator.close()
 
+    def _tell_line(self) -> None:
+        """Ready: camera there, results can be written down, not paused. Fault: one of the first two is missing."""
+        with self._ready_lock:
+            self._withdrawn = self.pause.reason is not None
+            able = self._is_ready and not self._waiting
+            for actuator in self._actuators:
+                try:
+                    actuator.ready(able and not self._withdrawn)
+                    actuator.fault(not able)
+                except Transient as error:
+                    self._report(Condition.DEGRADED, f"actuator: {error}")
+
     def _hold_unrecorded(self, look: Look, error: Exception) -> Inspection:
         reason = Reason(code="store.failed", text=f"the result could not be recorded: {error}")
         held = replace(
@@ -181,6 +189,8 @@ class Answering:
             self._in_hand.discard(lost.inspection.shot.shot_id)
             log.error("inspection dropped, the store has been away too long", part=lost.inspection.shot.part_id)
         self._waiting.append(Look(inspection=held))
+        if len(self._waiting) == 1:
+            self._tell_line()
         return held
 
     def _settle(self, inspection: Inspection) -> None:

@@ -197,7 +197,8 @@ class InspectionWorker:
         try:
             self._camera.open()
         except Transient as error:
-            self._report(Condition.DOWN, str(error))
+            if self._report(Condition.DOWN, str(error)):
+                self._answering.ready(False)  # away from the start: the line is told as if it had been lost
             return
         self._connected = True
         self._report(Condition.OK, "connected")
@@ -209,5 +210,5 @@ class InspectionWorker:
         self._answering.ready(False)
         self._report(Condition.DOWN, detail)
 
-    def _report(self, condition: Condition, detail: str) -> None:
-        self._health.report(f"camera:{self._station_id}", condition, detail, at=self._clock.now())
+    def _report(self, condition: Condition, detail: str) -> bool:
+        return self._health.report(f"camera:{self._station_id}", condition, detail, at=self._clock.now())

@@ -12,6 +12,9 @@ from edge_agent.observability.metrics import COMPONENT_UP
 log = structlog.get_logger(__name__)
 
 
+_NEEDED_FOR_PARTS = frozenset({"camera", "recording"})
+
+
 class Condition(StrEnum):
     """How a component is doing."""
 
@@ -57,6 +60,14 @@ class Health:
         """All components, by name."""
         with self._lock:
             return [self._board[name] for name in sorted(self._board)]
+
+    def blocking(self) -> list[ComponentHealth]:
+        """What keeps parts from being inspected: cameras that are away, results that cannot be written down."""
+        return [
+            entry
+            for entry in self.board()
+            if entry.condition is Condition.DOWN and entry.component.partition(":")[0] in _NEEDED_FOR_PARTS
+        ]
 
     def worst(self) -> Condition:
         """The worst condition on the board; STARTING when it is empty."""
