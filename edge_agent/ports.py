@@ -435,6 +435,10 @@ class Outbox(Protocol):
         """Unsent rows of a lane that a later one on the same topic has made old."""
         ...
 
+    def unsent(self, lane: Lane, limit: int, *, exclude: frozenset[int] = frozenset()) -> list[int]:
+        """Unsent rows of a lane, oldest first."""
+        ...
+
     def forget(self, sequences: Sequence[int]) -> int:
         """Delete rows, whatever became of them; how many. What they said is said elsewhere, or worth nothing."""
         ...
@@ -622,6 +626,8 @@ class LinkStatus:
     detail: str = ""
     reconnects: int = 0
     last_puback_at: datetime | None = None
+    quota_used: float = 0.0
+    """Share of the outbox's quota that is in use; 1 and above: full, only what must be kept is kept."""
 
 
 class PlantLink(Protocol):

@@ -64,7 +64,12 @@ class LinkWorker:
         status = self._link.status()
         condition = Condition.OK if status.connected else Condition.DOWN
         self._health.report("broker", condition, status.detail or status.broker, at=self._clock.now())
+        self._report_quota(status.quota_used)
         return sent > 0
+
+    def _report_quota(self, used: float) -> None:
+        condition = Condition.OK if used < 0.8 else Condition.DEGRADED if used < 1.0 else Condition.DOWN
+        self._health.report("outbox", condition, f"{used:.0%} of its quota", at=self._clock.now())
 
     def teardown(self) -> None:
         """Say offline and disconnect."""

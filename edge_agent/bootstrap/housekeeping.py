@@ -63,17 +63,19 @@ class Housekeeping:
             expired = unit.outbox.expire(self._clock.now())
             unit.commit()
         if expired:
+            metrics.OUTBOX_SHED.labels("expired").inc(expired)
             log.warning("messages expired unsent", count=expired)
 
     def prune(self) -> None:
         """Apply the retention rules."""
         now = self._clock.now()
         old = now - timedelta(days=self._retention.rows_days)
+        sent = now - timedelta(days=self._retention.sent_messages_days)
         removed = {
             "images": self._images.prune(now=now),
             "samples": self._in_batches(lambda unit: unit.plant.prune(now - self._telemetry)),
             "inspections": self._in_batches(lambda unit: unit.inspections.prune(old)),
-            "messages_out": self._in_batches(lambda unit: unit.outbox.prune(old)),
+            "messages_out": self._in_batches(lambda unit: unit.outbox.prune(sent)),
             "steps": self._in_batches(lambda unit: unit.steps.prune(old)),
             "messages_in": self._in_batches(lambda unit: unit.inbox.prune(old)),
         }

@@ -119,7 +119,7 @@ def build(
     pauses = _pauses(configuration, store)
     recipes = _recipes(configuration)
     box_state = BoxState(sender=sender, clock=time, store=store, recipes=recipes, pauses=pauses, health=health)
-    plant_link = link or _link(configuration, sender, store, time, box_state)
+    plant_link = link or _link(configuration, sender, store, time, box_state, folders)
     recorder = Recorder(
         store=store,
         images=images,
@@ -333,8 +333,16 @@ def _recipes(configuration: Configuration) -> list[str]:
     return sorted(f"{r.ref.recipe_id}/{r.ref.version}" for s in configuration.stations for r in s.recipes.values())
 
 
-def _link(configuration: Configuration, sender: Sender, store: Store, clock: Clock, box_state: BoxState) -> PlantLink:
+def _link(
+    configuration: Configuration,
+    sender: Sender,
+    store: Store,
+    clock: Clock,
+    box_state: BoxState,
+    folders: Folders,
+) -> PlantLink:
     from edge_agent.adapters.link.mqtt import MqttLink
+    from edge_agent.adapters.link.quota import limit_bytes
 
     plant = configuration.plant
     return MqttLink(
@@ -345,6 +353,7 @@ def _link(configuration: Configuration, sender: Sender, store: Store, clock: Clo
         clock=clock,
         state_body=box_state.body,
         password=mqtt_password(configuration, plant.mqtt),
+        quota_bytes=limit_bytes(plant.mqtt, None if plant.store.url else folders.state),
     )
 
 

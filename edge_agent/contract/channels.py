@@ -79,6 +79,13 @@ CHANNELS: tuple[Channel, ...] = (
         expiry=RESULT_EXPIRY,
     ),
     Channel(
+        name="resultCount",
+        address=_below(topics.RESULT_COUNT),
+        payload=payloads.ResultCount,
+        summary="Good parts of one minute, in place of their results, which a full outbox could not keep.",
+        expiry=EXPIRY,
+    ),
+    Channel(
         name="defect",
         address=_below(topics.DEFECT),
         payload=payloads.Defects,

@@ -90,6 +90,24 @@ def result(inspection: Inspection, *, sender: Sender, clock: Clock) -> OutboundM
         created_at=now,
         expires_at=now + RESULT_EXPIRY,
         properties=_properties("inspection.completed", data),
+        expendable=inspection.evaluation is Evaluation.OK,
+    )
+
+
+def result_count(data: payloads.ResultCount, *, sender: Sender, clock: Clock) -> OutboundMessage:
+    """Stands for single results of good parts."""
+    message_id, now, body = seal(
+        data, sender=sender, clock=clock, name="inspection.counted", subject=data.station_id or sender.agent
+    )
+    return OutboundMessage(
+        message_id=message_id,
+        topic=topics.RESULT_COUNT,
+        body=body,
+        lane=Lane.RESULTS,
+        ack=Ack.PUBACK,
+        created_at=now,
+        expires_at=now + EXPIRY,
+        properties=_properties("inspection.counted", data),
     )
 
 

@@ -86,7 +86,7 @@ class State(Payload):
     capabilities: list[str] | None = None
     outbox: OutboxFigures | None = None
     mode: Literal["running", "paused", "starting", "stopping", "degraded"] | None = None
-    """``paused``: all stations are."""
+    """``paused``: all stations are; ``degraded``: a camera or the recording of results is away, parts are held."""
     paused_stations: list[str] | None = None
     audit: AuditHead | None = None
     time_quality: Literal["synchronised", "unsynchronised", "unknown"] = "unknown"
@@ -148,6 +148,23 @@ class Result(Payload):
     image_refs: list[ImageReference]
     started_at: Instant
     ended_at: Instant
+
+
+class ResultCount(Payload):
+    """How many parts were good in a minute: stands for their single results, which a full outbox could not keep."""
+
+    schema_name: ClassVar[str] = "result-count"
+    station_id: str
+    product_id: str
+    evaluation: Literal["OK"] = "OK"
+    disposition: str
+    start: Instant
+    end: Instant
+    count: int
+    """Parts."""
+    sequences: list[list[int]]
+    """The ``sequence`` numbers of the results it stands for, as unbroken runs [first, last]."""
+    reason: Literal["quota"] = "quota"
 
 
 class Defects(Payload):
@@ -513,6 +530,7 @@ class Trigger(Payload):
 OUTBOUND: tuple[type[Payload], ...] = (
     State,
     Result,
+    ResultCount,
     Defects,
     Rca,
     JobOrder,

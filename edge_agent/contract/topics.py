@@ -8,6 +8,7 @@ from uuid import UUID
 
 STATE = "out/state"
 RESULT = "out/result"
+RESULT_COUNT = "out/result-count"
 DEFECT = "out/defect"
 ORDER_INDEX = "out/wo-index"
 REPLY = "out/reply"

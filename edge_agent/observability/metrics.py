@@ -21,6 +21,10 @@ CHANNEL_REFUSED = Gauge(
 COMPONENT_UP = Gauge("edge_agent_component_up", "1 when the component is healthy", labelnames=("component",))
 OUTBOX_ROWS = Gauge("edge_agent_outbox_rows", "Outbox rows by state", labelnames=("state",))
 OUTBOX_OLDEST_S = Gauge("edge_agent_outbox_oldest_seconds", "Age of the oldest unconfirmed outbox row")
+OUTBOX_QUOTA_USED = Gauge("edge_agent_outbox_quota_used", "Share of the outbox's quota in use, 0 to 1 and above")
+OUTBOX_SHED = Counter(
+    "edge_agent_outbox_shed", "Messages given up unsent: expired, counted, outdated, dropped", labelnames=("how",)
+)
 INCIDENTS_OPEN = Gauge("edge_agent_incidents_open", "Open incidents")
 ORDERS_OPEN = Gauge("edge_agent_orders_open", "Work orders that are not in a terminal state")
 DIAGNOSIS_FAILURES = Counter(

@@ -56,6 +56,19 @@ Make = Callable[[FakeClock], Any]
 MESSAGES: dict[str, Make] = {
     "result-not-ok": lambda clock: outbound.result(sample.NOT_OK, sender=sample.SENDER, clock=clock),
     "result-not-inspected": lambda clock: outbound.result(sample.NOT_INSPECTED, sender=sample.SENDER, clock=clock),
+    "result-count": lambda clock: outbound.result_count(
+        payloads.ResultCount(
+            station_id="aoi-1",
+            product_id="board-a",
+            disposition="ACCEPT",
+            start=START,
+            end=START + timedelta(minutes=1),
+            count=58,
+            sequences=[[1, 40], [43, 60]],
+        ),
+        sender=sample.SENDER,
+        clock=clock,
+    ),
     "defect": lambda clock: outbound.defects(sample.NOT_OK, sender=sample.SENDER, clock=clock, severity={"open": 8})[0],
     "rca": lambda clock: outbound.rca(
         sample.ANALYSIS, sample.INCIDENT, sample.ORDER, sender=sample.SENDER, clock=clock
@@ -125,6 +138,7 @@ def test_a_metric_is_bare_and_valid() -> None:
 # name: lane, acknowledgement, retained, days until it expires
 CLASSES = {
     "result-not-ok": (Lane.RESULTS, Ack.PUBACK, False, 7),
+    "result-count": (Lane.RESULTS, Ack.PUBACK, False, 30),
     "defect": (Lane.FINDINGS, Ack.RECEIPT, False, 30),
     "rca": (Lane.FINDINGS, Ack.RECEIPT, False, 30),
     "workorder": (Lane.ORDERS, Ack.RECEIPT, True, 30),

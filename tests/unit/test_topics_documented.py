@@ -15,7 +15,8 @@ ID = UUID(int=0)
 
 def _code() -> set[str]:
     made = {
-        *(topics.STATE, topics.RESULT, topics.DEFECT, topics.ORDER_INDEX, topics.REPLY, topics.ERROR, topics.RECEIPT),
+        *(topics.STATE, topics.RESULT, topics.RESULT_COUNT, topics.DEFECT, topics.ORDER_INDEX, topics.REPLY),
+        *(topics.ERROR, topics.RECEIPT),
         *(topics.rca(ID), topics.order(ID), topics.response(ID), topics.response_ack(ID), topics.report(ID)),
         *(topics.command("verb"), topics.metric("name")),
     }

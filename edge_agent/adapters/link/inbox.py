@@ -1,12 +1,17 @@
 """What the plant tells us about orders and deliveries: committed to the store before the broker hears our thanks."""
 
+from collections.abc import Mapping
+
 import structlog
 
 from edge_agent.adapters.link.relay import ErrorReporter
-from edge_agent.contract import inbound
+from edge_agent.contract import inbound, outbound
 from edge_agent.contract.envelope import Sender
 from edge_agent.domain.message import InboundMessage
+from edge_agent.domain.verdict import JobResponse
 from edge_agent.ports import Clock, Store, UnitOfWork
+
+_STATUSES: Mapping[str, outbound.AckStatus] = {"applied": "applied", "ignored": "ignored", "invalid": "invalid"}
 
 log = structlog.get_logger(__name__)
 
@@ -19,23 +24,40 @@ class InboxHandlers:
     """
 
     def __init__(self, store: Store, clock: Clock, sender: Sender) -> None:
-        self._store, self._clock = store, clock
+        self._store, self._clock, self._sender = store, clock, sender
         self._errors = ErrorReporter(sender=sender, clock=clock)
         self._mes_online = False
 
     def on_response(self, message: InboundMessage) -> None:
-        """Keep a job response for responding; a duplicate changes nothing."""
+        """Keep a job response for responding; a duplicate changes nothing, but what was said to it is said again."""
         with self._store.unit() as unit:
             try:
                 known = inbound.identified(message)
-                inbound.job_response(known)
+                response = inbound.job_response(known)
             except inbound.InvalidMessage as error:
                 self._report(unit, message, error)
                 if error.keep:
                     unit.inbox.add(inbound.identified(message))
             else:
-                unit.inbox.add(known)
+                if not unit.inbox.add(known):
+                    self._acknowledge_again(unit, known, response)
             unit.commit()
+
+    def _acknowledge_again(self, unit: UnitOfWork, message: InboundMessage, response: JobResponse) -> None:
+        """The MES asks again because our acknowledgement was lost (a broker that was killed forgets it)."""
+        outcome = unit.inbox.outcome(message.source, message.message_id)
+        if outcome is None:  # not applied yet: the acknowledgement comes with that
+            return
+        said, _, detail = outcome.partition(": ")
+        status: outbound.AckStatus | None = _STATUSES.get(said)
+        if status is None:
+            return
+        learned = status == "applied" and any(case.order_id == response.order_id for case in unit.answers.cases())
+        unit.outbox.add(
+            outbound.response_ack(
+                response, status, sender=self._sender, clock=self._clock, learned_from=learned, detail=detail
+            )
+        )
 
     def on_receipt(self, message: InboundMessage) -> None:
         """Close the rows the MES has."""

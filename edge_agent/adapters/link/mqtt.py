@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 import edge_agent
 from edge_agent.adapters.link.connection import Arrived, Connection, Outgoing
 from edge_agent.adapters.link.dispatch import Dispatcher, Route
+from edge_agent.adapters.link.quota import Quota
 from edge_agent.adapters.link.relay import Relay
 from edge_agent.config.plant import MqttSection
 from edge_agent.contract import topics
@@ -38,8 +40,13 @@ class MqttLink:
         clock: Clock,
         state_body: Callable[[bool], bytes],
         password: str | None = None,
+        quota_bytes: int | None = None,
     ) -> None:
-        """Args: ``state_body`` makes the body of ``out/state``: True for the birth, False for the last will.
+        """Prepare; nothing is connected before `start`.
+
+        Args:
+            state_body: makes the body of ``out/state``: True for the birth, False for the last will.
+            quota_bytes: what the outbox may hold; None: as much as the disk.
 
         Raises:
             ConfigError: TLS files that cannot be used.
@@ -58,7 +65,8 @@ class MqttLink:
         )
         self._dispatcher = Dispatcher(clock=clock, acknowledge=self._connection.acknowledge)
         sender = Sender(agent=agent, topic_root=topic_root, uri_base="", software_version=edge_agent.__version__)
-        self._relay = Relay(self._connection, store, options=options, sender=sender, clock=clock)
+        self._quota = None if quota_bytes is None else Quota(store, limit_bytes=quota_bytes, sender=sender, clock=clock)
+        self._relay = Relay(self._connection, store, options=options, sender=sender, clock=clock, quota=self._quota)
 
     @property
     def topic_root(self) -> str:
@@ -114,7 +122,8 @@ class MqttLink:
 
     def status(self) -> LinkStatus:
         """How the link is doing."""
-        return self._connection.status()
+        status = self._connection.status()
+        return status if self._quota is None else replace(status, quota_used=self._quota.used)
 
     def stop(self, timeout_s: float) -> None:
         """Flush what can be sent in the time, say offline (a clean disconnect keeps the will back), disconnect."""

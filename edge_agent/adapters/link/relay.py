@@ -19,9 +19,11 @@ import structlog
 from edge_agent.adapters.link.connection import Connection, Limits
 from edge_agent.adapters.link.pace import Pace
 from edge_agent.adapters.link.packets import Parcel
+from edge_agent.adapters.link.quota import Quota
 from edge_agent.config.plant import MqttSection
 from edge_agent.contract import outbound, topics
 from edge_agent.contract.envelope import Sender, with_sequence
+from edge_agent.contract.order_index import announce_again
 from edge_agent.domain.message import Ack, Departure, Lane, OutboundMessage
 from edge_agent.ports import Clock, Store
 
@@ -68,13 +70,21 @@ class Relay:
     """Sends what the outbox has due and books what the broker answers."""
 
     def __init__(
-        self, connection: Connection, store: Store, *, options: MqttSection, sender: Sender, clock: Clock
+        self,
+        connection: Connection,
+        store: Store,
+        *,
+        options: MqttSection,
+        sender: Sender,
+        clock: Clock,
+        quota: Quota | None = None,
     ) -> None:
         self._connection, self._store, self._clock = connection, store, clock
         self._options, self._sender = options, sender
         self._retry = Retry(options.receipt_retry_s)
         self._poison = PoisonWatch()
         self._pace = Pace(options.drain_per_s)
+        self._quota = quota
         self._reporter = ErrorReporter(sender=sender, clock=clock)
         self._epoch = 0
         self._ready: deque[Departure] = deque()
@@ -103,6 +113,7 @@ class Relay:
             self._connection.changed.clear()
             self._notice_losses()
             self._collect()
+            self._keep_quota()
             sent_now = self._fill()
             sent += sent_now
             self._book_if_due()
@@ -166,7 +177,10 @@ class Relay:
         if not limits.session_present:
             with self._store.unit(durable=False) as unit:
                 unit.outbox.resend_unreceipted(self._clock.now())
+                again = announce_again(unit, sender=self._sender, clock=self._clock)
                 unit.commit()
+            if again:
+                log.info("the broker did not know this box any more; open orders are sent again", orders=again)
         self._epoch = limits.epoch
         self._last_puback_s = time.monotonic()
 
@@ -185,6 +199,14 @@ class Relay:
             log.warning("no answer to what was sent, connecting again", in_flight=len(self._flying))
             self._last_puback_s = now
             self._connection.reset("no PUBACK")
+
+    def _keep_quota(self) -> None:
+        """What is on its way, or answered and not booked, is left alone; what was read ahead is read again."""
+        if self._quota is None or not self._quota.due():
+            return
+        self._book()
+        self._ready.clear()
+        self._quota.step(frozenset([sent.row.sequence for sent in self._flying.values()]))
 
     # --- sending ----------------------------------------------------------------------------------------------------
 

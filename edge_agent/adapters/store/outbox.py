@@ -286,6 +286,12 @@ class SqlOutbox:
         query = mine.where(outbox.c.sequence.not_in(newest), _NOT_FLYING).order_by(outbox.c.sequence).limit(limit)
         return [row[0] for row in self._session.tuples(query, {"flying": list(exclude) or _NONE})]
 
+    def unsent(self, lane: Lane, limit: int, *, exclude: frozenset[int] = frozenset()) -> list[int]:
+        """Unsent rows of a lane, oldest first."""
+        query = select(outbox.c.sequence).where(_PENDING, outbox.c.lane == lane.value, _NOT_FLYING)
+        found = self._session.tuples(query.order_by(outbox.c.sequence).limit(limit), {"flying": list(exclude) or _NONE})
+        return [row[0] for row in found]
+
     def forget(self, sequences: Sequence[int]) -> int:
         """Delete rows, whatever became of them; how many. What they said is said elsewhere, or worth nothing."""
         gone = 0
