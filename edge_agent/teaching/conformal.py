@@ -33,7 +33,7 @@ class Threshold:
     @property
     def kept(self) -> bool:
         """Is what was asked for promised?"""
-        return self.promised_rate <= self.wanted_rate
+        return self.promised_rate <= self.wanted_rate + 1e-9
 
 
 def threshold(held_out: Sequence[float], rate: float) -> Threshold:
@@ -55,7 +55,9 @@ def threshold(held_out: Sequence[float], rate: float) -> Threshold:
     n = len(scores)
     rank = math.ceil((n + 1) * (1 - rate) - 1e-9)
     if rank <= n:
-        return Threshold(value=float(scores[rank - 1]), wanted_rate=rate, promised_rate=1 - rank / (n + 1), images=n)
+        return Threshold(
+            value=float(scores[rank - 1]), wanted_rate=rate, promised_rate=(n + 1 - rank) / (n + 1), images=n
+        )
     value = max(float(scores[-1]), _extrapolated(scores, rate))
     return Threshold(value=value, wanted_rate=rate, promised_rate=1 / (n + 1), images=n)
 
