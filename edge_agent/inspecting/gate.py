@@ -81,7 +81,8 @@ def gate(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Qu
     metrics = _exposure(_grey(pixels[::_EVERY_ROW])) | _focus(_grey(_centre(pixels)))
     reasons = _check_light(metrics, limits)
     shift = None
-    if reference is not None:
+    # A golden image without any structure (bare laminate) matches nothing and has nowhere to be: only compared.
+    if reference is not None and reference.solver is not None:
         shift, match = _register(_grey(pixels), reference)
         metrics |= {"shift_px": float(np.hypot(*shift)), "match": match}
         reasons += _check_position(metrics, limits)

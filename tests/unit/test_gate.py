@@ -128,3 +128,13 @@ def test_the_small_image_is_the_large_one_halved(size_wh: tuple[int, int]) -> No
         kept = image[: small.shape[0] * step, : small.shape[1] * step].astype(float)
         means = kept.reshape(small.shape[0], step, small.shape[1], step).mean(axis=(1, 3))
         assert np.abs(means - small).max() <= 1.5
+
+
+def test_a_golden_image_without_structure_is_compared_but_not_matched() -> None:
+    blank = np.full((640, 640), 230, np.uint8)
+    part = blank.copy()
+    part[300:320, 300:330] = 20
+    quality = gate(part, Reference.of(blank), ImageLimits())
+    assert quality.usable
+    assert quality.shift_xy_px is None
+    assert "match" not in quality.metrics
