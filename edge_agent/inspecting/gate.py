@@ -52,6 +52,12 @@ class Reference:
     scale: float
     solver: Float32 | None
 
+    @property
+    def is_flat(self) -> bool:
+        """Is there one grey level only?"""
+        low, high, _, _ = cv2.minMaxLoc(self.small)
+        return bool(low == high)
+
     @classmethod
     def of(cls, pixels: Pixels) -> "Reference":
         """Prepare a golden image, (H, W) or (H, W, 3), 8 or 16 bits."""
@@ -82,7 +88,7 @@ def gate(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Qu
     reasons = _check_light(metrics, limits)
     shift = None
     # A golden image without any structure (bare laminate) matches nothing and has nowhere to be: only compared.
-    if reference is not None and reference.solver is not None:
+    if reference is not None and not reference.is_flat:
         shift, match = _register(_grey(pixels), reference)
         metrics |= {"shift_px": float(np.hypot(*shift)), "match": match}
         reasons += _check_position(metrics, limits)
