@@ -9,6 +9,7 @@ import typer
 
 from edge_agent.commands.desk import MODELS, Desk, recipe_of
 from edge_agent.commands.evaluate_detector import LOWEST_SCORE, as_text, measure, summarise
+from edge_agent.commands.evaluate_diagnosis import diagnosis
 from edge_agent.commands.labelled import Labelled, Selection, load, mended
 from edge_agent.commands.machine import machine
 from edge_agent.commands.worst_misses import write_pictures
@@ -17,9 +18,12 @@ from edge_agent.observability import logs
 app = typer.Typer(no_args_is_help=True)
 
 
+app.command("diagnosis")(diagnosis)
+
+
 @app.callback()
 def evaluate() -> None:
-    """Measure models on labelled images."""
+    """Measure models on labelled images, and the diagnosis on scenarios."""
 
 
 @app.command("detector")

@@ -33,8 +33,8 @@ UNLISTED_CLASS = 0.05
 UNLISTED_SIBLING = 0.25
 """The same for a class of a family that the row does list: what makes a mousebite makes an open when it is grosser, and
 a detector takes the one for the other."""
-OTHER_SHARE = 0.2
-"""Something unknown explains evidence this much as well as a cause that was described for it."""
+OTHER_SHOWS = 0.7
+"""How probably something unknown shows a token that belongs to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +57,12 @@ class Weights:
 
     Attributes:
         matrix: cause to token to weight.
+        temperature: what logits are divided by, so that probabilities say what they are worth.
     """
 
     version: str = "seed"
     gain: float = 0.8
+    temperature: float = 1.0
     matrix: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     bias: Mapping[str, float] = field(default_factory=dict)
 
@@ -141,6 +143,23 @@ def shows_class(cause: Cause, code: str, catalogue: Catalogue) -> float:
         return cause.classes[code]
     siblings = catalogue.classes_of(catalogue.family_of(code))
     return UNLISTED_SIBLING if any(one in cause.classes for one in siblings) else UNLISTED_CLASS
+
+
+def shown_by(cause: Cause | None, token: str, catalogue: Catalogue, background: Mapping[str, float]) -> float:
+    """How often a cause shows a token by its row: the mean over its signatures; what is normal where it says nothing.
+
+    None stands for NONE and OTHER, which have no row.
+    """
+    usual = _usual(token, background)
+    if token.startswith("class:"):
+        return shows_class(cause, token.partition(":")[2], catalogue) if cause else usual
+    rates = []
+    for signature in cause.signatures if cause else ():
+        expected = {one.token: one.p for one in (*signature.any_of, *signature.all_of)}
+        excluded = {one.token: one.p for one in signature.none_of}
+        p = 1 - (1 - expected[token]) * (1 - usual) if token in expected else usual
+        rates.append(min(excluded[token], usual) if token in excluded else p)
+    return min(max(sum(rates) / len(rates), LEAST_B), 1 - LEAST_B) if rates else usual
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,22 +289,34 @@ def _logit(
             shift = weight * (observed[token].seen - background.get(token, 0.5))
             deltas[token] = deltas.get(token, 0.0) + shift
     start = log(prior_weight) + weights.bias.get(cause_id, 0.0) + weights.gain * raw.chances
-    return start + sum(deltas.values()), deltas
+    cooled = {token: delta / weights.temperature for token, delta in deltas.items()}
+    return start / weights.temperature + sum(cooled.values()), cooled
 
 
 def unexplained(
     catalogue: Catalogue, observed: Mapping[str, Observation], background: Mapping[str, float]
 ) -> dict[str, float]:
-    """What evidence says for "something else": that something is going on, but not what.
+    """What evidence says for "something else": a cause of which nothing is known.
 
-    Only tokens of the catalogue's own vocabulary count: a sensor that no cause has to do with proves nothing.
+    It may show any token of the vocabulary, each as probably as a cause of the catalogue has it among what it expects.
+    A sensor that no cause has to do with proves nothing.
     """
-    deltas = {
-        token: OTHER_SHARE * TAU * max(0.0, log(0.5 / background[token])) * (CONFOUNDED if one.confounded else 1.0)
+    chance = _reach(catalogue)
+    return {
+        token: _term(chance * OTHER_SHOWS + (1 - chance) * _usual(token, background), one, background)
         for token, one in observed.items()
-        if one.seen > 0.5 and token in catalogue.background
+        if token in catalogue.background
     }
-    return _capped(deltas, CAP / 2)
+
+
+def _reach(catalogue: Catalogue) -> float:
+    """How probably a token belongs to what a cause shows: the mean share of the vocabulary in a signature."""
+    sizes = [
+        len(signature.all_of) + sum(one.p for one in signature.any_of)
+        for cause in catalogue.causes
+        for signature in cause.signatures
+    ]
+    return min(0.3, sum(sizes) / len(sizes) / max(len(catalogue.background), 1)) if sizes else 0.05
 
 
 def as_record(weights: Weights) -> dict[str, object]:
@@ -293,6 +324,7 @@ def as_record(weights: Weights) -> dict[str, object]:
     return {
         "version": weights.version,
         "gain": weights.gain,
+        "temperature": weights.temperature,
         "matrix": {cause: dict(row) for cause, row in weights.matrix.items()},
         "bias": dict(weights.bias),
     }
@@ -305,6 +337,7 @@ def from_record(record: Mapping[str, Any] | None) -> Weights:
     return Weights(
         version=str(record["version"]),
         gain=float(record["gain"]),
+        temperature=float(record.get("temperature", 1.0)),
         matrix={cause: {token: float(w) for token, w in row.items()} for cause, row in record["matrix"].items()},
         bias={cause: float(value) for cause, value in record["bias"].items()},
     )

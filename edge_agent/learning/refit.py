@@ -1,9 +1,15 @@
 """Learning from confirmed cases: a softmax anchored to the catalogue, and a gate that lets no fit do harm.
 
-logit_c = log prior + g * L_c + sum_j W_cj (e_j - b_j) + bias_c, with W ~ N(0, 1/lambda), bias ~ N(0, 1) and
-g ~ N(0.8, 0.3^2): with no cases it is the catalogue, with many it is what happened here. A fit is used only if its
-leave-one-out predictions are not worse than the catalogue's on all cases, nor than the present weights' on the cases
-that those have not seen. Design and measurements: docs/diagnosis.md.
+    logit_c = (log prior + g * L_c + sum_j W_cj (e_j - b_j) + bias_c) / T
+
+with no cases it is the catalogue, with many it is what happened here. W ~ N(M, 1/lambda), bias ~ N(0, 1) and
+g ~ N(0.8, 0.3^2). M is what counting says: how much more or less often a cause showed a token here than its row
+expects (log-odds, shrunk as if the row had been seen ``PSEUDO_CASES`` times); a row with a wrong sign is put right
+after a handful of cases. How much of the counts to believe is chosen by left-out predictions, T by the same ones from
+30 cases on. A label may be wrong: a case that nothing supports counts little (mixture with chance). Old cases fade.
+
+A fit is used only if its left-out predictions are not worse than the catalogue's on all cases, nor than the present
+weights' on the cases that those have not seen. Design and measurements: docs/diagnosis.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +21,28 @@ import numpy.typing as npt
 from scipy import optimize
 
 from edge_agent.domain.cause import NONE, OTHER, Catalogue
-from edge_agent.domain.inference import SEED, Weights, posterior, prior, remembered, support, unexplained
+from edge_agent.domain.inference import (
+    SEED,
+    Weights,
+    posterior,
+    prior,
+    remembered,
+    shown_by,
+    support,
+    unexplained,
+)
 from edge_agent.domain.verdict import ConfirmedCase
 
 LAMBDA = 2.0
 GAIN, GAIN_SD = 0.8, 0.3
 MIN_CASES = 5
-FOLDS = 20
+FOLDS = 10
+PSEUDO_CASES = 3.0
+TRUST_COUNTS = (0.0, 0.5, 1.0)
+WRONG_LABELS = 0.05
+HALF_LIFE_DAYS = 180.0
+CALIBRATE_FROM = 30
+LEAST_T, MOST_T = 0.4, 3.0
 TOLERANCE = 1e-6
 MAX_TOP_LOST = 2
 KEEP_BELOW = 0.01
@@ -57,6 +78,8 @@ class _Table:
     causes: tuple[str, ...]
     tokens: tuple[str, ...]
     evidence: Floats  # (n, t) e - b; 0 where unknown
+    seen: Floats  # (n, t) 1 present, 0 absent, nan unknown
+    expected: Floats  # (c, t) how often the catalogue expects the token of the cause
     support: Floats  # (n, c)
     log_prior: Floats  # (c,)
     truth: npt.NDArray[np.int64]  # (n,)
@@ -83,9 +106,13 @@ def refit(
     if len(usable) < MIN_CASES:
         return _refused(current, len(usable), seed_loss, seed_top, f"{len(usable)} cases; {MIN_CASES} are needed")
     table = _table(usable, catalogue, background)
-    predictions = _left_out(usable, table, catalogue, background)
+    trust, logits = min(
+        ((one, _left_out(table, one)) for one in TRUST_COUNTS), key=lambda pair: _table_loss(table, pair[1])
+    )
+    temperature = _temperature(table, logits) if len(usable) >= CALIBRATE_FROM else SEED.temperature
+    predictions = [_as_predictions(table, row / temperature) for row in logits]
     loss, top = _loss(predictions, usable)
-    weights = _fit(table, version)
+    weights = replace(_fit(table, trust, version), temperature=round(temperature, 4))
     activate, reason = _gate(loss, top, seed_loss, seed_top)
     if activate and unseen:
         now, _ = _judge(current, unseen, catalogue, background)
@@ -127,16 +154,43 @@ def _gate(loss: float, top: int, seed_loss: float, seed_top: int) -> tuple[bool,
     return True, f"left-out log loss {loss:.3f}, the catalogue's is {seed_loss:.3f}"
 
 
-def _left_out(
-    cases: Sequence[ConfirmedCase], table: _Table, catalogue: Catalogue, background: Mapping[str, float]
-) -> list[dict[str, float]]:
-    """Each case predicted by a fit without it (in at most 20 folds)."""
-    predictions: list[dict[str, float]] = [{} for _ in cases]
-    for held in np.array_split(np.arange(len(cases)), min(len(cases), FOLDS)):
-        weights = _fit(_without(table, held), "fold")
-        for place in held:
-            predictions[place] = _predict(cases[place], weights, catalogue, background)
-    return predictions
+def _left_out(table: _Table, trust: float) -> Floats:
+    """(n, c) logits of each case from a fit without it (in at most ten folds; the cases are dealt in turn)."""
+    n = len(table.truth)
+    logits = np.zeros((n, len(table.causes)))
+    for fold in range(min(n, FOLDS)):
+        held = np.arange(fold, n, FOLDS)
+        gain, bias, matrix = _solve(_without(table, held), trust)
+        logits[held] = table.log_prior + gain * table.support[held] + bias + table.evidence[held] @ matrix.T
+    return logits
+
+
+def _as_predictions(table: _Table, logits: Floats) -> dict[str, float]:
+    p = np.exp(logits - logits.max())
+    return dict(zip(table.causes, (p / p.sum()).tolist(), strict=True))
+
+
+def _table_loss(table: _Table, logits: Floats) -> float:
+    """Weighted log loss, where a label may be wrong."""
+    return -float((table.weight * np.log(_mixed(_softmax(logits), table)[1])).sum())
+
+
+def _softmax(logits: Floats) -> Floats:
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(p / p.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _mixed(p: Floats, table: _Table) -> tuple[Floats, Floats]:
+    """P(truth) by the model, and P(label) when one label in twenty is drawn at random."""
+    own = np.maximum(p[np.arange(len(table.truth)), table.truth], 1e-12)
+    return own, (1 - WRONG_LABELS) * own + WRONG_LABELS / len(table.causes)
+
+
+def _temperature(table: _Table, logits: Floats) -> float:
+    """What left-out logits must be divided by to say what they are worth; drawn to 1 as if by ten cases."""
+    grid = np.geomspace(LEAST_T, MOST_T, 41)
+    costs = [_table_loss(table, logits / t) + 10 * log(t) ** 2 for t in grid]
+    return float(grid[int(np.argmin(costs))])
 
 
 def _without(table: _Table, held: npt.NDArray[np.int64]) -> _Table:
@@ -144,6 +198,7 @@ def _without(table: _Table, held: npt.NDArray[np.int64]) -> _Table:
     return replace(
         table,
         evidence=table.evidence[kept],
+        seen=table.seen[kept],
         support=table.support[kept],
         truth=table.truth[kept],
         weight=table.weight[kept],
@@ -182,6 +237,10 @@ def _table(cases: Sequence[ConfirmedCase], catalogue: Catalogue, background: Map
     evidence = np.array(
         [[one[t].seen - background[t] if t in one else 0.0 for t in tokens] for one in observed], dtype=np.float64
     ).reshape(len(cases), len(tokens))
+    seen = np.array(
+        [[np.nan if t not in case.tokens else float(case.tokens[t] > 0) for t in tokens] for case in cases],
+        dtype=np.float64,
+    ).reshape(len(cases), len(tokens))
     supports = np.array(
         [
             [
@@ -193,48 +252,80 @@ def _table(cases: Sequence[ConfirmedCase], catalogue: Catalogue, background: Map
         ],
         dtype=np.float64,
     ).reshape(len(cases), len(causes))
+    newest = max(case.confirmed_at for case in cases)
+    ages = np.array([(newest - case.confirmed_at).total_seconds() / 86_400 for case in cases])
     return _Table(
         causes=causes,
         tokens=tokens,
         evidence=evidence,
+        seen=seen,
+        expected=_expected(catalogue, causes, tokens, background),
         support=supports,
         log_prior=np.log([priors[cause] for cause in causes]),
         truth=np.array([causes.index(case.cause_id) for case in cases], dtype=np.int64),
-        weight=np.array([case.weight for case in cases], dtype=np.float64),
+        weight=np.array([case.weight for case in cases], dtype=np.float64) * 0.5 ** (ages / HALF_LIFE_DAYS),
     )
 
 
-def _fit(table: _Table, version: str) -> Weights:
-    """Maximum a posteriori by L-BFGS with the analytic gradient."""
+def _expected(
+    catalogue: Catalogue, causes: Sequence[str], tokens: Sequence[str], background: Mapping[str, float]
+) -> Floats:
+    """How often each cause shows each token by its row: the mean over its signatures, or what is normal."""
+    rows = []
+    for cause_id in causes:
+        cause = catalogue.cause(cause_id)
+        rows.append([shown_by(cause, token, catalogue, background) for token in tokens])
+    return np.array(rows, dtype=np.float64).reshape(len(causes), len(tokens))
+
+
+def _counted(table: _Table, trust: float) -> Floats:
+    """(c, t) what counting adds to the log-odds of a token under a cause, against what its row expects."""
+    if not trust:
+        return np.zeros_like(table.expected)
+    known = ~np.isnan(table.seen)
+    belongs = np.zeros((len(table.causes), len(table.truth)))
+    belongs[table.truth, np.arange(len(table.truth))] = table.weight
+    looked = belongs @ known
+    found = belongs @ np.where(known, table.seen, 0.0)
+    rate = np.clip((PSEUDO_CASES * table.expected + found) / (PSEUDO_CASES + looked), 0.01, 0.99)
+    shift = np.log(rate / (1 - rate)) - np.log(table.expected / (1 - table.expected))
+    return np.asarray(trust * np.clip(shift, -4.0, 4.0), dtype=np.float64)
+
+
+def _solve(table: _Table, trust: float) -> tuple[float, Floats, Floats]:
+    """Gain, bias (c,) and matrix (c, t): maximum a posteriori by L-BFGS with the analytic gradient."""
     causes, tokens = len(table.causes), len(table.tokens)
+    anchor = _counted(table, trust)
 
     def unpack(values: Floats) -> tuple[float, Floats, Floats]:
         return float(values[0]), values[1 : 1 + causes], values[1 + causes :].reshape(causes, tokens)
 
     def objective(values: Floats) -> tuple[float, Floats]:
         gain, bias, matrix = unpack(values)
-        logits = table.log_prior + gain * table.support + bias + table.evidence @ matrix.T
-        logits = logits - logits.max(axis=1, keepdims=True)
-        p = np.exp(logits)
-        p /= p.sum(axis=1, keepdims=True)
-        rows = np.arange(len(table.truth))
-        loss = -(table.weight * np.log(np.maximum(p[rows, table.truth], 1e-12))).sum()
+        p = _softmax(table.log_prior + gain * table.support + bias + table.evidence @ matrix.T)
+        own, label = _mixed(p, table)
+        loss = -(table.weight * np.log(label)).sum()
         error = p.copy()
-        error[rows, table.truth] -= 1
-        error *= table.weight[:, None]
-        loss += 0.5 * LAMBDA * (matrix**2).sum() + 0.5 * (bias**2).sum() + 0.5 * ((gain - GAIN) / GAIN_SD) ** 2
+        error[np.arange(len(table.truth)), table.truth] -= 1
+        error *= (table.weight * (1 - WRONG_LABELS) * own / label)[:, None]
+        off = matrix - anchor
+        loss += 0.5 * LAMBDA * (off**2).sum() + 0.5 * (bias**2).sum() + 0.5 * ((gain - GAIN) / GAIN_SD) ** 2
         gradient = np.concatenate(
             [
                 [(error * table.support).sum() + (gain - GAIN) / GAIN_SD**2],
                 error.sum(axis=0) + bias,
-                (error.T @ table.evidence + LAMBDA * matrix).ravel(),
+                (error.T @ table.evidence + LAMBDA * off).ravel(),
             ]
         )
         return float(loss), gradient
 
-    start = np.concatenate([[GAIN], np.zeros(causes + causes * tokens)])
-    found = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 200})
-    gain, bias, matrix = unpack(found.x)
+    start = np.concatenate([[GAIN], np.zeros(causes), anchor.ravel()])
+    found = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 100})
+    return unpack(found.x)
+
+
+def _fit(table: _Table, trust: float, version: str) -> Weights:
+    gain, bias, matrix = _solve(table, trust)
     return Weights(
         version=version,
         gain=round(gain, 4),

@@ -15,7 +15,7 @@ from edge_agent.responding.analyse import BACKGROUND, gather
 from edge_agent.responding.charts import StationCharts
 from edge_agent.responding.correlate import ONSET_AT, history
 from edge_agent.responding.evidence import coincidence, inspection_health, telemetry_change
-from edge_agent.responding.evidence.window import made_at
+from edge_agent.responding.evidence.window import Window, made_at
 from edge_agent.responding.settings import Settings
 
 EVERY_PARTS = 200
@@ -34,9 +34,13 @@ def sample_background(
     parts = history(uow, charts, inspection.ended_at)
     if len(parts) < 3 * PRETENDED_PARTS:
         return None
-    window = gather(uow, _pretended(parts, charts), parts, charts, settings)
-    found = [*telemetry_change.find(window), *coincidence.find(window), *inspection_health.find(window)]
-    return counted(uow.facts.get(BACKGROUND) or {}, found)
+    window = gather(uow, pretended(parts, charts), parts, charts, settings)
+    return counted(uow.facts.get(BACKGROUND) or {}, looked_at(window))
+
+
+def looked_at(window: Window) -> list[Evidence]:
+    """What tools find that need no defects."""
+    return [*telemetry_change.find(window), *coincidence.find(window), *inspection_health.find(window)]
 
 
 def counted(record: dict[str, list[float]], found: Iterable[Evidence]) -> dict[str, list[float]]:
@@ -52,7 +56,8 @@ def counted(record: dict[str, list[float]], found: Iterable[Evidence]) -> dict[s
     return updated
 
 
-def _pretended(parts: list[Inspection], charts: StationCharts) -> Incident:
+def pretended(parts: list[Inspection], charts: StationCharts) -> Incident:
+    """An incident that did not happen: something as if begun some parts ago."""
     begun = made_at(parts[-PRETENDED_PARTS])
     code = next(iter(charts.catalogue.severity))
     return Incident(

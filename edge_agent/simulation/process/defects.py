@@ -212,6 +212,27 @@ def sludge(panel: Pass) -> Iterator[Flaw]:
     yield from _anywhere(panel, rate, {"spurious_copper": 0.85, "short": 0.15}, "sludge")
 
 
+def stray(panel: Pass) -> Iterator[Flaw]:
+    """What influences do that belong to no machine of the line."""
+    for one in panel.line.strays.values():
+        if one.stratum and panel.route.get(one.stratum[0]) != one.stratum[1]:
+            continue
+        if one.every > 1 and panel.rng.random() >= 1 / one.every:
+            continue
+        for _ in range(int(panel.rng.poisson(one.rate))):
+            code = _pick(panel.rng, one.mix)
+            if one.spots_mm:
+                x, y = one.spots_mm[int(panel.rng.integers(len(one.spots_mm)))]
+                yield from _printed(panel, (code,), x, y, one.name, reach_mm=60.0)
+                continue
+            places = panel.artwork.places_mm[code]
+            if one.corner_mm:
+                inside = places[np.hypot(places[:, 0], places[:, 1]) <= one.corner_mm]
+                places = inside if len(inside) else places
+            x, y = places[int(panel.rng.integers(len(places)))]
+            yield _flaw(panel, code, float(x), float(y), one.name)
+
+
 MECHANISMS: tuple[Callable[[Pass], Iterator[Flaw]], ...] = (
     background,
     etching,
@@ -224,6 +245,7 @@ MECHANISMS: tuple[Callable[[Pass], Iterator[Flaw]], ...] = (
     handling,
     laminate,
     sludge,
+    stray,
 )
 
 

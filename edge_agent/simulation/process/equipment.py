@@ -138,6 +138,28 @@ class Inspection:
 
 
 @dataclass(slots=True, kw_only=True)
+class Stray:
+    """An influence that belongs to none of the machines: on the water, the air, the artwork, the people.
+
+    Attributes:
+        rate: flaws per panel that it meets.
+        mix: defect class to share.
+        stratum: only panels with this (name, level) meet it.
+        corner_mm: within this distance of a corner; 0: anywhere.
+        spots_mm: always at these places.
+        every: only every so many panels; 1: all.
+    """
+
+    name: str
+    rate: float
+    mix: dict[str, float]
+    stratum: tuple[str, str] | None = None
+    corner_mm: float = 0.0
+    spots_mm: tuple[tuple[float, float], ...] = ()
+    every: int = 1
+
+
+@dataclass(slots=True, kw_only=True)
 class Equipment:
     """The whole line."""
 
@@ -147,3 +169,4 @@ class Equipment:
     room: Room = field(default_factory=Room)
     material: Material = field(default_factory=Material)
     inspection: Inspection = field(default_factory=Inspection)
+    strays: dict[str, Stray] = field(default_factory=dict)

@@ -97,6 +97,10 @@ class Plant:
         if fault.announced:
             self._notices.append(Notice(kind=fault.announced[0], subject=fault.announced[1]))
 
+    def announce(self, kind: str, subject: str) -> None:
+        """Write an entry into the plant's log."""
+        self._notices.append(Notice(kind=kind, subject=subject))
+
     def repair(self, cause_id: str) -> bool:
         """Somebody did the work for a cause. Only the right work ends the fault; any work is in the log."""
         fault = self.fault
