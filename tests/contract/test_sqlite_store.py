@@ -20,6 +20,7 @@ from edge_agent.adapters.store.database import FILE_NAME, Database, sqlite_url
 from edge_agent.adapters.store.schema import REVISIONS, metadata
 from edge_agent.adapters.store.unit import SqlUnit
 from edge_agent.domain.faults import ConfigError, Transient
+from edge_agent.domain.message import Lane
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.made import a_message, an_inspection
 
@@ -66,6 +67,41 @@ def test_the_migrations_make_exactly_the_tables_of_the_program(store: Database, 
 def test_every_known_revision_has_a_migration() -> None:
     files = (Path(database_module.__file__).parent / "migrations" / "versions").glob("r*.py")
     assert sorted(file.name[1:5] for file in files) == list(REVISIONS)
+
+
+def test_the_content_of_an_older_outbox_is_kept(tmp_path: Path, clock: FakeClock) -> None:
+    """Revision 0002 had bodies and fates in one table."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option(
+        "script_location", str(Path(database_module.__file__).parent / "migrations").replace("%", "%%")
+    )
+    config.set_main_option("path_separator", "os")
+    engine = create_engine(sqlite_url(tmp_path))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.exec_driver_sql(
+            "INSERT INTO outbox (sequence, message_id, topic, body, lane, ack, created_us, retain, order_key,"
+            " content_type, correlation, response_topic, properties, state, attempts, next_attempt_us, detail) VALUES (7, ?, 'out/x',"
+            " x'6162', 1, 'receipt', 5, 1, 'key', 'ct', 'co', 'rt', '{\"a\": \"b\"}', 'sent', 2, 9, 'why')",
+            (UUID(int=3).hex,),
+        )
+    engine.dispose()
+    store = Database(sqlite_url(tmp_path), clock=clock)
+    store.migrate()
+    with store.reader() as reader:
+        row = reader.outbox.get(7)
+        (usage,) = reader.outbox.usage()
+    store.close()
+    assert row is not None
+    message = row.message
+    assert (message.message_id, message.topic, message.body, message.retain) == (UUID(int=3), "out/x", b"ab", True)
+    assert (message.content_type, message.correlation, message.response_topic) == ("ct", "co", "rt")
+    assert (dict(message.properties), message.order_key, message.expendable) == ({"a": "b"}, "key", False)
+    assert (row.state.value, row.attempts, row.detail, usage.size_bytes) == ("sent", 2, "why", 2)
 
 
 def test_migrating_again_changes_nothing_and_loads_no_alembic(store: Database, tmp_path: Path) -> None:
@@ -179,6 +215,8 @@ def plans(store: Database, ask: Callable[[SqlUnit], object]) -> list[str]:
         lambda unit: unit.inspections.between(START, START, limit=9),
         lambda unit: unit.inspections.between(START, START, station_id="s", limit=9),
         lambda unit: unit.outbox.due(START, 9),
+        lambda unit: unit.outbox.departures(START, 9),
+        lambda unit: unit.outbox.unsent(Lane.TELEMETRY, 9),
         lambda unit: unit.outbox.oldest_pending(),
         lambda unit: unit.inbox.unprocessed(9),
         lambda unit: unit.plant.series("temp", START, START),

@@ -771,6 +771,94 @@ def test_only_finished_rows_are_pruned_and_numbers_never_come_again(
     assert _send(store, a_message(clock)) == [6]
 
 
+def test_the_relay_reads_the_same_rows_in_its_own_form(store: Database, clock: FakeClock) -> None:
+    keyed = a_message(clock, order_key="a", lane=Lane.ORDERS, properties={"x": "ä"}, expires_at=START + HOUR)
+    _send(store, a_message(clock), keyed, a_message(clock, order_key="a"), a_message(clock, ack=Ack.RECEIPT))
+    _mark(store, 4)
+    later = START + HOUR
+    with store.reader() as reader:
+        for now, exclude in ((START, frozenset[int]()), (START, frozenset({1})), (later, frozenset({2}))):
+            rows = reader.outbox.due(now, 10, exclude=exclude)
+            found = reader.outbox.departures(now, 10, exclude=exclude)
+            assert [each.sequence for each in found] == [row.sequence for row in rows]
+            assert [each.message_id for each in found] == [str(row.message.message_id) for row in rows]
+        (first, *_) = reader.outbox.departures(START, 10)
+    assert (first.sequence, first.lane, first.ack, first.attempts) == (2, Lane.ORDERS, Ack.PUBACK, 0)
+    assert (first.topic, bytes(first.body), first.retain) == (keyed.topic, keyed.body, keyed.retain)
+    assert first.properties == '{"x": "ä"}'
+    assert first.expires_us is not None
+
+
+def test_many_rows_are_marked_at_once_and_no_others(store: Database, clock: FakeClock) -> None:
+    """In runs and, when there are too many of them, one by one; both classes mixed."""
+    _send(store, *(a_message(clock, ack=Ack.RECEIPT if n % 3 == 0 else Ack.PUBACK) for n in range(60)))
+    _mark(store, *range(1, 21))
+    _mark(store, *range(21, 61, 2))
+    states = {n: _row_of(store, n).state for n in range(1, 61)}
+    for number, state in states.items():
+        marked = number <= 20 or number % 2 == 1
+        expected = OutboxState.SENT if (number - 1) % 3 == 0 else OutboxState.CONFIRMED
+        assert state is (expected if marked else OutboxState.PENDING), number
+
+
+def _row_of(store: Database, sequence: int) -> OutboxRow:
+    with store.reader() as reader:
+        row = reader.outbox.get(sequence)
+    assert row is not None
+    return row
+
+
+def test_each_retry_has_its_own_time(store: Database, clock: FakeClock) -> None:
+    _send(store, *(a_message(clock, ack=Ack.RECEIPT) for _ in range(3)))
+    with store.unit() as unit:
+        unit.outbox.mark_sent([1, 2, 3], at=START, retry_at={1: START + HOUR, 2: START + 2 * HOUR})
+        unit.commit()
+    assert [_row_of(store, n).next_attempt_at - START for n in (1, 2, 3)] == [HOUR, 2 * HOUR, outbox.UNKNOWN_RETRY]
+
+
+def test_what_the_lanes_hold(store: Database, clock: FakeClock) -> None:
+    _send(store, a_message(clock, body=b"x" * 100))
+    clock.advance(60)
+    _send(store, a_message(clock, body=b"x" * 50), a_message(clock, lane=Lane.ORDERS, body=b"x"))
+    with store.reader() as reader:
+        usage = [(each.lane, each.rows, each.size_bytes, each.oldest_at) for each in reader.outbox.usage()]
+        assert reader.outbox.finished() == (0, 0)
+    minute = START + timedelta(seconds=60)
+    assert usage == [(Lane.ORDERS, 1, 1, minute), (Lane.RESULTS, 2, 150, START)]
+    _mark(store, 1, 3)
+    with store.reader() as reader:
+        assert [(each.lane, each.size_bytes) for each in reader.outbox.usage()] == [(Lane.RESULTS, 50)]
+        assert reader.outbox.finished() == (2, 101)
+
+
+def test_what_may_be_given_up(store: Database, clock: FakeClock) -> None:
+    _send(store, a_message(clock, expendable=True), a_message(clock), a_message(clock, expendable=True))
+    _send(store, *(a_message(clock, lane=Lane.TELEMETRY, topic=topic) for topic in ("a", "b", "a")))
+    with store.unit() as unit:
+        box = unit.outbox
+        assert [row.sequence for row in box.expendable(9)] == [1, 3]
+        assert [row.sequence for row in box.expendable(9, exclude=frozenset({1}))] == [3]
+        assert box.outdated(Lane.TELEMETRY, 9) == [4]
+        assert box.unsent(Lane.TELEMETRY, 2) == [4, 5]
+        assert box.forget([1, 4, 99]) == 2
+        unit.commit()
+    assert _due(store) == [2, 3, 5, 6]
+    with store.reader() as reader:
+        assert reader.outbox.get(1) is None
+
+
+def test_whoever_waits_is_told_of_what_was_written(store: Database, clock: FakeClock) -> None:
+    told: list[int] = []
+    store.when_outgoing(told.append)
+    _send(store, a_message(clock, lane=Lane.TELEMETRY), a_message(clock, lane=Lane.FINDINGS))
+    with store.unit() as unit:
+        unit.outbox.add(a_message(clock, lane=Lane.ORDERS))
+    with store.unit() as unit:
+        unit.facts.set("a", 1)
+        unit.commit()
+    assert told == [Lane.FINDINGS], "not of what was rolled back, nor of anything else"
+
+
 def test_rows_for_people(store: Database, clock: FakeClock) -> None:
     _send(store, *(a_message(clock) for _ in range(3)))
     _mark(store, 2)
