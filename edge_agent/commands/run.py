@@ -13,6 +13,7 @@ from edge_agent.bootstrap import Parts, build, note_start, table
 from edge_agent.commands.check import verify
 from edge_agent.config import load
 from edge_agent.observability import logs
+from edge_agent.runtime.memory import calm_allocator, settle_garbage_collector
 from edge_agent.runtime.supervisor import Supervisor
 
 log = structlog.get_logger(__name__)
@@ -33,12 +34,14 @@ def command(
     must be changed (starting it again would not help).
     """
     faulthandler.enable()  # systemd's watchdog ends a hung process with SIGABRT: the journal shows where it hung
+    calm_allocator()
     configuration = load(config)
     logs.configure(level=configuration.plant.log_level, style=logs.as_format(log_style))
     verify(configuration)
     log.info("starting", version=__version__, config=str(configuration.folder), agent=configuration.plant.agent)
     parts = build(configuration)
     note_start(parts)
+    settle_garbage_collector()
     supervisor = Supervisor(table(parts, is_alive=lambda: supervisor.is_alive), status=lambda: status_line(parts))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.request_stop())

@@ -112,7 +112,8 @@ class Responder:
         if step is None:
             return False
         said: list[tuple[str, object]] = []
-        with self._store.unit(durable=True) as uow:
+        # Charts alone need not wait for the disk, which the line would wait for too: they come again with their parts.
+        with self._store.unit(durable=bool(step.findings)) as uow:
             if int(uow.facts.get(CURSOR) or 0) != step.start:
                 return True
             for station_id, record in step.charts.items():
