@@ -85,7 +85,8 @@ def test_the_content_of_an_older_outbox_is_kept(tmp_path: Path, clock: FakeClock
         command.upgrade(config, "0002")
         connection.exec_driver_sql(
             "INSERT INTO outbox (sequence, message_id, topic, body, lane, ack, created_us, retain, order_key,"
-            " content_type, correlation, response_topic, properties, state, attempts, next_attempt_us, detail) VALUES (7, ?, 'out/x',"
+            " content_type, correlation, response_topic, properties, state, attempts, next_attempt_us, detail)"
+            " VALUES (7, ?, 'out/x',"
             " x'6162', 1, 'receipt', 5, 1, 'key', 'ct', 'co', 'rt', '{\"a\": \"b\"}', 'sent', 2, 9, 'why')",
             (UUID(int=3).hex,),
         )

@@ -79,7 +79,8 @@ class Desk:
     def _note(self, kind: str, rest: str, event: Mapping[str, Any]) -> None:
         """Something that needs no receipt."""
         if rest.endswith("/response-ack"):
-            self._ledger.heard(event["data"]["responseId"])
+            for answer in self._ledger.heard(event["data"]["responseId"]):
+                self._has_been_said(answer)
             self._ledger.count("response-ack")
             self._log("answer acknowledged", order=event["data"]["jobOrderId"], status=event["data"]["status"])
             return
@@ -145,7 +146,7 @@ class Desk:
             self._wire.send(f"{root}/in/receipt", body)
 
     def _say(self, now: datetime) -> None:
-        self._settle(now)
+        self._settle()
         if not self._wire.up.is_set():
             return
         for answer in self._ledger.due(now.timestamp()):
@@ -153,16 +154,20 @@ class Desk:
                 sent = [self._wire.send(answer.topic, answer.body) for _ in range(answer.copies)]
                 self._flying[answer.seq] = (answer, sent)
 
-    def _settle(self, now: datetime) -> None:
+    def _settle(self) -> None:
         """Close what the broker has taken."""
         for seq, (answer, sent) in list(self._flying.items()):
             if not all(info.is_published() for info in sent):
                 continue
-            self._ledger.said(answer, now.timestamp())
-            if answer.tries == 0:
-                self._done(answer, now)
+            self._has_been_said(answer)
             self._ledger.commit()
             del self._flying[seq]
+
+    def _has_been_said(self, answer: Answer) -> None:
+        """The broker or the box itself says so, whichever comes first."""
+        now = datetime.now(UTC)
+        if self._ledger.said(answer, now.timestamp()):
+            self._done(answer, now)
 
     def _done(self, answer: Answer, now: datetime) -> None:
         """Said for the first time: what it says has now happened."""

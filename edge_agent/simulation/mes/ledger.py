@@ -123,24 +123,30 @@ class Ledger:
 
     def due(self, now: float) -> list[Answer]:
         """What is to be said now, oldest first; nothing of an order that comes after an unsaid thing of it."""
-        rows = self._db.execute(
-            "SELECT id, order_id, event, due_at, topic, body, copies, repairs, tries, seq FROM answers a"
-            " WHERE heard = 0 AND tries < ? AND due_at <= ? AND NOT EXISTS (SELECT 1 FROM answers b"
+        return self._answers(
+            "heard = 0 AND tries < ? AND due_at <= ? AND NOT EXISTS (SELECT 1 FROM answers b"
             " WHERE b.order_id = a.order_id AND b.seq < a.seq AND b.tries = 0) ORDER BY due_at, seq",
             (TRIES, now),
         )
+
+    def _answers(self, where: str, values: tuple[Any, ...]) -> list[Answer]:
         names = ("answer_id", "order_id", "event", "due_at", "topic", "body", "copies", "repairs", "tries", "seq")
+        columns = "id, order_id, event, due_at, topic, body, copies, repairs, tries, seq"
+        rows = self._db.execute(f"SELECT {columns} FROM answers a WHERE {where}", values)  # noqa: S608  no input in it
         return [Answer(**dict(zip(names, row, strict=True))) for row in rows]
 
     def waiting(self) -> int:
         """How many things are still to be said."""
         return int(self._db.execute("SELECT COUNT(*) FROM answers WHERE tries = 0").fetchone()[0])
 
-    def said(self, answer: Answer, now: float) -> None:
-        """The broker has it; should the box not acknowledge it, it is said again later."""
+    def said(self, answer: Answer, now: float) -> bool:
+        """The broker has it; should the box not acknowledge it, it is said again later. True: for the first time."""
+        first = self._db.execute("SELECT tries FROM answers WHERE seq = ?", (answer.seq,)).fetchone() == (0,)
         again_at = now + self._again_after_s * 2.0**answer.tries
         self._db.execute("UPDATE answers SET tries = tries + 1, due_at = ? WHERE seq = ?", (again_at, answer.seq))
+        return first
 
-    def heard(self, answer_id: str) -> None:
-        """The box has acknowledged it."""
+    def heard(self, answer_id: str) -> list[Answer]:
+        """The box has acknowledged it; those that nobody had marked as said (we were killed just then)."""
         self._db.execute("UPDATE answers SET heard = 1 WHERE id = ?", (answer_id,))
+        return self._answers("id = ? AND tries = 0", (answer_id,))
