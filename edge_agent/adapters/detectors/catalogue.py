@@ -44,6 +44,43 @@ class Quantization(_Section):
     """sha256 over the calibration images' bytes, in order."""
 
 
+class Gate(_Section):
+    """What quantizing cost, measured before the model was let into its folder."""
+
+    data: str
+    map_33_fp32: float
+    map_33_int8: float
+    recall_lost_most: float
+    """By the class that lost most, at a score of 0.5; negative where every class gained."""
+
+
+class Cost(_Section):
+    """Measured on one machine."""
+
+    file_bytes: int
+    latency_ms: float
+    """Median of bare runs."""
+    latency_ms_fastest: float
+    memory_mib: float
+    """What loading and running it added to a process."""
+    threads: int
+    machine: str
+
+
+class HalfPrecision(_Section):
+    """The same network with 16-bit floats, for GPUs; not yet chosen by itself."""
+
+    file: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Training(_Section):
+    """How long it was trained and with what settings."""
+
+    steps: int
+    log: list[dict[str, str]] = []
+
+
 class Accuracy(_Section):
     """A measured figure and the command that measured it."""
 
@@ -104,6 +141,10 @@ class ModelCard(_Section):
     opset: int
     quantization: Quantization | None = None
     teaching: TeachingCard | None = None
+    gate: Gate | None = None
+    cost: Cost | None = None
+    fp16: HalfPrecision | None = None
+    training: Training | None = None
     accuracy: list[Accuracy] = []
     parity: bool = True
     """There is a golden.json, checked at every load; a model without one is used unchecked, and the log says so."""
