@@ -21,8 +21,12 @@ TRIGGERS = {
     "interval": "edge_agent.adapters.triggers.interval:IntervalTrigger",
     "camera": "edge_agent.adapters.triggers.camera:CameraTrigger",
     "modbus": "edge_agent.adapters.triggers.modbus:ModbusTrigger",
+    "opcua": "edge_agent.adapters.triggers.opcua:OpcUaTrigger",
 }
-ACTUATORS = {"modbus": "edge_agent.adapters.actuators.modbus:ModbusActuator"}
+ACTUATORS = {
+    "modbus": "edge_agent.adapters.actuators.modbus:ModbusActuator",
+    "opcua": "edge_agent.adapters.actuators.opcua:OpcUaActuator",
+}
 """Configuration word to import path: a missing native library costs nothing until it is chosen."""
 
 

@@ -1,7 +1,7 @@
 """Configuration -> parts, wired and not yet running. Every part can be passed in (tests, demo)."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -224,7 +224,7 @@ def _station(
         pause=pause,
         every_shot=config.mode == "triggered",
     )
-    trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link, answering.remember)
+    trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link, answering)
     references = goldens()
     for recipe in station.recipes.values():
         references.check(recipe.golden)
@@ -260,18 +260,21 @@ def _trigger(
     folders: Folders,
     clock: Clock,
     link: PlantLink,
-    remember: Callable[..., bool],
+    answering: Answering,
 ) -> TriggerSource:
     more: dict[str, Any] = {}
     if config.trigger.kind == "mqtt":
-        more["remember"] = remember
+        more["remember"] = answering.remember
+    if config.trigger.kind in ("modbus", "opcua"):
+        more |= {"owes": answering.owes, "recipes": frozenset(config.recipes)}
     if config.trigger.kind == "camera":
         more["await_frame"] = getattr(camera, "await_frame", None)
     if config.trigger.kind == "folder":
         from edge_agent.adapters.triggers.folder import SeenOnDisk
 
         more["seen"] = SeenOnDisk(folders.state / f"seen-{config.id}.jsonl")
-        more["remember"] = partial(remember, once_within=timedelta(days=365))  # file name and time: never used again
+        # File name and time are never used again.
+        more["remember"] = partial(answering.remember, once_within=timedelta(days=365))
     trigger: TriggerSource = adapter(TRIGGERS, config.trigger.kind)(
         config.trigger, station_id=config.id, strata=config.strata, clock=clock, link=link, **more
     )

@@ -60,6 +60,7 @@ class Answering:
         self._clock = clock
         self._waiting: deque[Look] = deque()
         self._in_hand: set[UUID] = set()
+        self._owed: set[UUID] = set()
         self._lock = threading.RLock()
 
     def answer(self, look: Look) -> Inspection:
@@ -71,6 +72,7 @@ class Answering:
             except (Transient, ConfigError) as error:  # full, away, or turned read-only under way: all the same here
                 inspection = self._hold_unrecorded(look, error)
             self._settle(inspection)
+        self._owed.discard(inspection.shot.shot_id)
         # Measured here, not taken from the inspection: recording it is part of the answer's time.
         self._count(inspection, answered_ms=(self._clock.monotonic_ns() - inspection.shot.triggered_ns) / 1e6)
         return inspection
@@ -80,12 +82,17 @@ class Answering:
         if shot.shot_id in self._in_hand or not self._every_shot:
             return None
         self._in_hand.add(shot.shot_id)
+        self._owed.add(shot.shot_id)
         try:
             self._recorder.expect(shot)
         except (Transient, ConfigError) as error:
             self._report(Condition.DOWN, str(error))
             return Reason(code="store.failed", text=f"the trigger could not be recorded: {error}")
         return None
+
+    def owes(self) -> bool:
+        """Is there a shot that was taken and is not answered yet?"""
+        return bool(self._owed)
 
     def remember(self, shot: Shot, *, once_within: timedelta = _REDELIVERED_WITHIN) -> bool:
         """The same for a source that repeats what it was not thanked for: False for a repetition, which is ignored.
