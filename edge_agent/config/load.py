@@ -212,8 +212,12 @@ def _golden_image(data: Any) -> str | None:
 
 
 def _anchored(config: StationConfig, folder: Path) -> StationConfig:
-    """The station with its camera's and trigger's paths made absolute: relative ones start at the folder."""
-    changed = {"camera": _absolute(config.camera, folder), "trigger": _absolute(config.trigger, folder)}
+    """The station with the paths of its parts made absolute: relative ones start at the folder."""
+    changed = {
+        "camera": _absolute(config.camera, folder),
+        "trigger": _absolute(config.trigger, folder),
+        "actuators": [_absolute(actuator, folder) for actuator in config.actuators],
+    }
     return config.model_copy(update=changed)
 
 

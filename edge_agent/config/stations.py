@@ -189,6 +189,13 @@ class ModbusTriggerOptions(Section):
     """A register that the PLC changes all the time; without it the PLC's heartbeat is not watched."""
     heartbeat_timeout_s: Seconds = 3
     """Unchanged for this long: the PLC has stopped, no part is asked for."""
+    product_echo_register: int | None = None
+    """Where the box says back the product that is ready for inspection; 0: the one in ``product_register`` is not."""
+    while_busy: Literal["hold", "queue"] = "hold"
+    """A trigger while an answer is owed: ``hold`` counts it as missed and holds that part; ``queue`` inspects it later,
+    for lines with several parts between trigger and gate (see ``result_slots``)."""
+    ack_timeout_s: Seconds = 5
+    """A trigger that is still set this long after it was answered is reported."""
     timeout_ms: Milliseconds = 500
 
     @model_validator(mode="after")
@@ -198,8 +205,70 @@ class ModbusTriggerOptions(Section):
         return self
 
 
+class OpcUaServer(Section):
+    """How an OPC UA server is reached."""
+
+    url: str = Field(pattern=r"^opc\.tcp://")
+    namespace: str | int = 2
+    """URI of the namespace the PLC's variables are in (its index may change with a restart), or the index."""
+    prefix: str = "Inspect."
+    """What all string identifiers begin with, e.g. ``MAIN.fbInspect.`` (TwinCAT) or ``"Inspect".`` (S7)."""
+    username: str | None = None
+    password_file: Path | None = None
+    """A file that holds the password and nothing else."""
+    security: Literal["none", "sign", "encrypt"] = "none"
+    """``sign`` and ``encrypt`` use Basic256Sha256 and need the certificates."""
+    certificate: Path | None = None
+    private_key: Path | None = None
+    server_certificate: Path | None = None
+    """What the server must show; without it, any server is believed."""
+    timeout_ms: Milliseconds = 1_000
+
+    @model_validator(mode="after")
+    def _certificates(self) -> "OpcUaServer":
+        if self.security != "none" and not (self.certificate and self.private_key):
+            raise ValueError("security sign and encrypt need certificate and private_key")
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("set both of username and password_file, or none")
+        return self
+
+
+class OpcUaTriggerOptions(OpcUaServer):
+    """A variable of a PLC (OPC UA; needs the extra ``opcua``), with part id and sequence beside it; see docs/plc.md."""
+
+    kind: Literal["opcua"]
+    poll_ms: Milliseconds = 20
+    trigger: str = "Trigger"
+    sequence: str = "Sequence"
+    part_id: str = "PartId"
+    product: str | None = None
+    """The product's number (see ``products``) or, where the variable is a string, its id."""
+    product_echo: str | None = None
+    """Where the box says back the product that is ready for inspection; 0 or empty: the one in ``product`` is not."""
+    products: dict[int, Name] = {}
+    product_id: Name | None = None
+    """The product where there is no variable for it."""
+    heartbeat: str | None = "PlcBeat"
+    """A variable that the PLC changes all the time; without it the PLC's heartbeat is not watched."""
+    heartbeat_timeout_s: Seconds = 3
+    while_busy: Literal["hold", "queue"] = "hold"
+    """As for Modbus."""
+    ack_timeout_s: Seconds = 5
+
+    @model_validator(mode="after")
+    def _some_product(self) -> "OpcUaTriggerOptions":
+        if self.product_id is None and self.product is None:
+            raise ValueError("set product_id or product")
+        return self
+
+
 TriggerOptions = Annotated[
-    MqttTriggerOptions | FolderTriggerOptions | IntervalTriggerOptions | CameraTriggerOptions | ModbusTriggerOptions,
+    MqttTriggerOptions
+    | FolderTriggerOptions
+    | IntervalTriggerOptions
+    | CameraTriggerOptions
+    | ModbusTriggerOptions
+    | OpcUaTriggerOptions,
     Field(discriminator="kind"),
 ]
 
@@ -224,10 +293,53 @@ class ModbusActuatorOptions(Section):
     part_id_words: int = Field(default=8, ge=1, le=32)
     byte_order: Literal["big", "little"] = "big"
     """Which character of a register word comes first in the part id."""
+    state_register: int | None = None
+    """1 not ready, 2 ready, 3 inspecting, 4 result, 9 fault."""
+    missed_register: int | None = None
+    """Parts that were asked for while the box was not done with another, since its start; wraps at 65535."""
+    result_slots: int = Field(default=1, ge=1, le=64)
+    """Places for results, for lines with several parts between trigger and gate: a request's result is in place
+    ``sequence % result_slots`` and stays there until that many requests later."""
+    slot_stride: int | None = Field(default=None, ge=3, le=128)
+    """Registers from one place to the next; default: code, sequence and part id without a gap."""
     timeout_ms: Milliseconds = 500
 
+    @property
+    def slot_registers(self) -> int:
+        """Registers from one place to the next."""
+        return self.slot_stride or 2 + self.part_id_words
 
-ActuatorOptions = Annotated[ModbusActuatorOptions, Field(discriminator="kind")]
+
+class OpcUaActuatorOptions(OpcUaServer):
+    """Result, ready, busy, fault and heartbeat in a PLC's variables (OPC UA, extra ``opcua``); see docs/plc.md."""
+
+    kind: Literal["opcua"]
+    ready: str = "Ready"
+    busy: str = "Busy"
+    fault: str = "Fault"
+    heartbeat: str = "BoxBeat"
+    result_valid: str = "ResultValid"
+    result: str = "Result"
+    result_sequence: str = "ResultSequence"
+    result_part_id: str = "ResultPartId"
+    result_id: str | None = None
+    """The inspection's id (UUID as text), as the MES gets it."""
+    state: str | None = None
+    """1 not ready, 2 ready, 3 inspecting, 4 result, 9 fault."""
+    missed: str | None = None
+    """Parts that were asked for while the box was not done with another, since its start."""
+    result_slots: int = Field(default=1, ge=1, le=64)
+    """As for Modbus; with more than one, ``{slot}`` must stand in the four result names."""
+
+    @model_validator(mode="after")
+    def _slots(self) -> "OpcUaActuatorOptions":
+        names = (self.result, self.result_sequence, self.result_part_id, self.result_id or "{slot}")
+        if self.result_slots > 1 and not all("{slot}" in name for name in names):
+            raise ValueError("with result_slots, {slot} must stand in the names of the result")
+        return self
+
+
+ActuatorOptions = Annotated[ModbusActuatorOptions | OpcUaActuatorOptions, Field(discriminator="kind")]
 
 # --- the station ----------------------------------------------------------------------------------------------------
 

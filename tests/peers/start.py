@@ -1,5 +1,6 @@
 """Start peers in processes of their own; skip the test where one is missing."""
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -84,6 +85,16 @@ def gige_camera(serial: str = "GV-TEST", *, lost_per_thousand: int = 0) -> Itera
 def plc(port: int, *, parts: int = 0, timeout_ms: int = 2_000) -> Iterator[subprocess.Popen[str]]:
     """A pymodbus server with a PLC's scan loop."""
     command = [sys.executable, str(HERE / "plc.py"), str(port), str(parts), str(timeout_ms)]
+    with _running(command) as controller:
+        yield controller
+
+
+@contextmanager
+def opcua_plc(port: int, *, parts: int = 0, timeout_ms: int = 2_000) -> Iterator[subprocess.Popen[str]]:
+    """An asyncua server with a PLC's scan loop."""
+    if importlib.util.find_spec("asyncua") is None:
+        pytest.skip("asyncua is missing: install the extra opcua")
+    command = [sys.executable, str(HERE / "opcua_plc.py"), str(port), str(parts), str(timeout_ms)]
     with _running(command) as controller:
         yield controller
 
