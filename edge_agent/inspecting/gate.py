@@ -10,6 +10,7 @@ from edge_agent.domain.frame import Pixels
 from edge_agent.domain.inspection import Quality
 from edge_agent.domain.reason import Reason
 from edge_agent.domain.recipe import ImageLimits
+from edge_agent.inspecting.closer import beside_golden, fineness
 
 _SMALL_PX = 256
 """Registration works on an image halved until no side is longer than this; still better than half a pixel."""
@@ -85,6 +86,8 @@ def gate(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Qu
     if reference is not None:
         pixels = _grey(pixels)
     metrics = _exposure(_grey(pixels[::_EVERY_ROW])) | _focus(_grey(_centre(pixels)))
+    if limits.focus_across or limits.focus_down or limits.noise:
+        metrics |= fineness(_grey(_centre(pixels)))
     reasons = _check_light(metrics, limits)
     shift = None
     # A golden image without any structure (bare laminate) matches nothing and has nowhere to be: only compared.
@@ -92,6 +95,11 @@ def gate(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Qu
         shift, match = _register(_grey(pixels), reference)
         metrics |= {"shift_px": float(np.hypot(*shift)), "match": match}
         reasons += _check_position(metrics, limits)
+        if limits.max_tile_residual or limits.max_residual or limits.max_tile_light:
+            small, _ = _shrink(_grey(pixels))
+            moved = (shift[0] / reference.scale, shift[1] / reference.scale)
+            metrics |= beside_golden(small, reference.small, moved)
+            reasons += _check_tiles(metrics, limits)
     return Quality(usable=not reasons, reasons=tuple(reasons), metrics=metrics, shift_xy_px=shift)
 
 
@@ -172,6 +180,10 @@ def _check_light(metrics: dict[str, float], limits: ImageLimits) -> list[Reason]
         ("focus_ratio", limits.focus_ratio, "image.defocused", "image.noisy", "focus ratio"),
         ("brightness_p95", limits.brightness_p95, "image.dark", "image.bright", "brightness (95th percentile)"),
         ("brightness_p5", limits.brightness_p5, "image.dark", "image.bright", "brightness (5th percentile)"),
+        ("brightness_mean", limits.brightness_mean, "image.dark", "image.bright", "mean brightness"),
+        ("focus_across", limits.focus_across, "image.defocused", "image.noisy", "fineness along x"),
+        ("focus_down", limits.focus_down, "image.defocused", "image.noisy", "fineness along y"),
+        ("noise", limits.noise, "image.defocused", "image.noisy", "noise"),
     )
     for name, span, below, above, words in spans:
         if span is None or span[0] <= metrics[name] <= span[1]:
@@ -195,6 +207,19 @@ def _check_position(metrics: dict[str, float], limits: ImageLimits) -> list[Reas
         text = f"the part is shifted by {metrics['shift_px']:.1f} px, at most {limits.max_shift_px:g} accepted"
         return [Reason(code="part.shifted", text=text)]
     return []
+
+
+def _check_tiles(metrics: dict[str, float], limits: ImageLimits) -> list[Reason]:
+    ceilings = (
+        ("tile_residual", limits.max_tile_residual, "part.covered", "the worst tile differs from the golden image by"),
+        ("residual", limits.max_residual, "part.turned", "the image differs from the golden image by"),
+        ("tile_light", limits.max_tile_light, "part.covered", "the worst tile's brightness differs by"),
+    )
+    return [
+        Reason(code=code, text=f"{words} {metrics[name]:.1f} grey levels, at most {most:g} accepted")
+        for name, most, code, words in ceilings
+        if most is not None and metrics[name] > most
+    ]
 
 
 def _register(grey: Grey, reference: Reference) -> tuple[tuple[float, float], float]:
