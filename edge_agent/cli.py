@@ -19,6 +19,7 @@ COMMANDS = {
     "doctor": ("edge_agent.commands.doctor", "Check this box: what is missing, and what to do about it."),
     "inspect": ("edge_agent.commands.inspect", "Inspect image files."),
     "teach": ("edge_agent.commands.teach", "Teach a model from images of good parts alone."),
+    "calibrate": ("edge_agent.commands.calibrate", "Set a station's limits from its own good frames."),
     "evaluate": ("edge_agent.commands.evaluate", "Measure a detector on labelled images."),
     "report": ("edge_agent.commands.report", "Print a work-order sheet or a shift report as PDF."),
     "data": ("edge_agent.commands.data", "Import labelled images, and check them before anything learns from them."),

@@ -21,6 +21,19 @@ class ImageSection(Section):
     max_saturated_share: float = Field(default=1.0, gt=0, le=1)
     max_shift_px: float = Field(default=24.0, gt=0)
     min_match: float = Field(default=0.6, ge=0, le=1)
+    focus_across: Span | None = None
+    """Fineness along x (second over first derivative): finds blur by motion. Set by `edge-agent calibrate gate`."""
+    focus_down: Span | None = None
+    """The same along y."""
+    noise: Span | None = None
+    """Immerkaer's estimate in grey levels, texture included."""
+    brightness_mean: Span | None = None
+    max_tile_residual: float | None = Field(default=None, gt=0)
+    """Worst tile's mean difference from the golden image, in grey levels: occlusion, glare, missing or wrong pieces."""
+    max_residual: float | None = Field(default=None, gt=0)
+    """Mean of all tiles: turned parts, other parts."""
+    max_tile_light: float | None = Field(default=None, gt=0)
+    """Worst tile's difference of brightness."""
 
 
 class GoldenSection(Section):

@@ -57,6 +57,8 @@ class ImageLimits:
         max_saturated_share: share of pixels at full scale that is still usable (binary images: 1.0).
         max_shift_px: largest accepted shift against the golden image.
         min_match: smallest accepted correlation (0 to 1) with the golden image after registration.
+        focus_across, focus_down, noise, brightness_mean, max_tile_residual, max_residual, max_tile_light: measured only
+            where they are set (`edge-agent calibrate gate` sets them); see ``inspecting.closer``.
     """
 
     size_wh: tuple[int, int] | None = None
@@ -67,6 +69,13 @@ class ImageLimits:
     max_saturated_share: float = 1.0
     max_shift_px: float = 24.0
     min_match: float = 0.6
+    focus_across: tuple[float, float] | None = None
+    focus_down: tuple[float, float] | None = None
+    noise: tuple[float, float] | None = None
+    brightness_mean: tuple[float, float] | None = None
+    max_tile_residual: float | None = None
+    max_residual: float | None = None
+    max_tile_light: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
