@@ -26,17 +26,18 @@ from edge_agent.config.plant import MqttSection
 from edge_agent.contract import outbound, payloads, topics
 from edge_agent.contract.envelope import Sender
 from edge_agent.domain.analysis import Analysis, Hypothesis
-from edge_agent.domain.defect import Defect
+from edge_agent.domain.defect import Defect, ModelRef
 from edge_agent.domain.document import Document
 from edge_agent.domain.incident import Incident, IncidentState
-from edge_agent.domain.inspection import Disposition, Evaluation, Inspection
+from edge_agent.domain.inspection import Disposition, Evaluation, Inspection, Quality
 from edge_agent.domain.message import OutboundMessage
 from edge_agent.domain.part import Shot
 from edge_agent.domain.reason import Reason
+from edge_agent.domain.recipe import RecipeRef
 from edge_agent.domain.work_order import Containment, OrderState, Suspect, WorkOrder
 from edge_agent.learning.learner import Learner
 from edge_agent.observability.health import Health
-from edge_agent.ports import UnitOfWork
+from edge_agent.ports import Clock, UnitOfWork
 from edge_agent.runtime.supervisor import Supervisor
 from edge_agent.workers import LINK_LAST, LinkWorker, Loop, row
 
@@ -68,7 +69,7 @@ class Facts:
         return True
 
     def _defect(self, unit: UnitOfWork) -> OutboundMessage:
-        inspection = _inspection()
+        inspection = a_bad_inspection(CLOCK)
         unit.inspections.add(inspection)
         return outbound.defects(inspection, sender=self._sender, clock=CLOCK)[0]
 
@@ -80,7 +81,7 @@ class Facts:
         return outbound.rca(analysis, incident, None, sender=self._sender, clock=CLOCK)
 
     def _order(self, unit: UnitOfWork) -> OutboundMessage:
-        order = _order(self._done)
+        order = an_order(self._done, CLOCK)
         unit.orders.save(order)
         unit.facts.set("chaos:order", str(order.order_id))
         return outbound.work_order(order, None, "create", sender=self._sender, clock=CLOCK)
@@ -98,8 +99,23 @@ class Facts:
         return outbound.report(document, sender=self._sender, clock=CLOCK)
 
 
-def _inspection() -> Inspection:
-    key, at = CLOCK.new_id(), CLOCK.now()
+def a_bad_inspection(clock: Clock) -> Inspection:
+    """NOT_OK, with one defect."""
+    good = a_good_inspection(clock)
+    defect = Defect(defect_id=clock.new_id(), code="open", score=0.9, xyxy_px=(1.0, 2.0, 30.0, 44.0))
+    return replace(
+        good,
+        evaluation=Evaluation.NOT_OK,
+        disposition=Disposition.REJECT,
+        reasons=(Reason(code="defect.limit", text="1 open, none is tolerated"),),
+        defects=(defect,),
+        score=0.9,
+    )
+
+
+def a_good_inspection(clock: Clock) -> Inspection:
+    """OK."""
+    key, at = clock.new_id(), clock.now()
     shot = Shot(
         shot_id=key,
         station_id="aoi-1",
@@ -109,17 +125,20 @@ def _inspection() -> Inspection:
         triggered_at=at,
         triggered_ns=1,
     )
-    defect = Defect(defect_id=CLOCK.new_id(), code="open", score=0.9, xyxy_px=(1.0, 2.0, 30.0, 44.0))
     return Inspection(
         inspection_id=key,
         shot=shot,
-        evaluation=Evaluation.NOT_OK,
-        disposition=Disposition.REJECT,
-        reasons=(Reason(code="defect.limit", text="1 open, none is tolerated"),),
-        defects=(defect,),
-        score=0.9,
+        evaluation=Evaluation.OK,
+        disposition=Disposition.ACCEPT,
+        reasons=(),
+        defects=(),
+        score=0.0,
         started_at=at,
         ended_at=at,
+        recipe=RecipeRef(recipe_id="board", version=3, sha256="cd" * 32),
+        model=ModelRef(name="board", version="1", sha256="ef" * 32),
+        quality=Quality(usable=True, metrics={"match": 0.9876, "focus_ratio": 1.25, "light_ratio": 1.01}),
+        timings_ms={"total": 12.4},
     )
 
 
@@ -162,16 +181,17 @@ def _analysis() -> Analysis:
     )
 
 
-def _order(number: int) -> WorkOrder:
-    now = CLOCK.now()
+def an_order(number: int, clock: Clock) -> WorkOrder:
+    """Issued, revision 1."""
+    now = clock.now()
     return WorkOrder(
-        order_id=CLOCK.new_id(),
+        order_id=clock.new_id(),
         number=f"WO-{number:05d}",
         revision=1,
         key=f"line/etch/open/{number}",
         state=OrderState.ISSUED,
-        incident_id=CLOCK.new_id(),
-        analysis_id=CLOCK.new_id(),
+        incident_id=clock.new_id(),
+        analysis_id=clock.new_id(),
         created_at=now,
         updated_at=now,
         due_at=now + timedelta(hours=4),
