@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from edge_agent.adapters.clock import SystemClock
-from edge_agent.commands.stored import Config, State, open_store, person
-from edge_agent.domain.message import Lane, OutboxRow, OutboxState
+from edge_agent.adapters.link.quota import limit_bytes, used_bytes
+from edge_agent.commands.stored import Config, State, open_store, person, state_folder
+from edge_agent.config import load
+from edge_agent.config.plant import MqttSection
+from edge_agent.domain.message import Lane, LaneUsage, OutboxRow, OutboxState
 from edge_agent.ports import UnitOfWork
 
 app = typer.Typer(no_args_is_help=True)
@@ -73,24 +77,49 @@ def show(
 
 @app.command()
 def stats(state: State = None, config: Config = None, form: Format = "text") -> None:
-    """Count messages by lane and state, and say how old the oldest unsent one is.
+    """Count messages by lane and state, with size and age of what waits, and say how full the outbox is.
 
     Example: edge-agent outbox stats --format json
     """
     store = open_store(state, config)
+    now = SystemClock().now()
     with store.reader() as unit:
         counts, oldest = unit.outbox.counts_by_lane(), unit.outbox.oldest_pending()
-    age_s = None if oldest is None else round((SystemClock().now() - oldest).total_seconds(), 1)
+        held, used = {usage.lane: usage for usage in unit.outbox.usage()}, used_bytes(unit.outbox)
+    age_s = None if oldest is None else round((now - oldest).total_seconds(), 1)
     store.close()
     table = {lane: {one: counts.get((lane, one), 0) for one in OutboxState} for lane in Lane}
+    limit = _quota(state, config)
     if form == "json":
         lanes = {lane.name.lower(): {one.value: n for one, n in row.items()} for lane, row in table.items()}
-        typer.echo(json.dumps({"lanes": lanes, "oldest_unsent_s": age_s}, indent=2))
+        waiting = {lane.name.lower(): _waiting(usage, now) for lane, usage in held.items()}
+        quota = {"limit_bytes": limit, "used_bytes": used, "used": round(used / limit, 4)}
+        found = {"lanes": lanes, "waiting": waiting, "oldest_unsent_s": age_s, "quota": quota}
+        typer.echo(json.dumps(found, indent=2))
         return
-    typer.echo(f"{'lane':12s}" + "".join(f"{one.value:>13s}" for one in OutboxState))
+    typer.echo(f"{'lane':12s}" + "".join(f"{one.value:>13s}" for one in OutboxState) + f"{'MB':>9s}{'oldest':>10s}")
     for lane, row in table.items():
-        typer.echo(f"{lane.value} {lane.name.lower():10s}" + "".join(f"{n:13d}" for n in row.values()))
+        numbers = "".join(f"{n:13d}" for n in row.values())
+        typer.echo(f"{lane.value} {lane.name.lower():10s}{numbers}{_size_and_age(held.get(lane), now)}")
     typer.echo("all was sent" if age_s is None else f"the oldest unsent message is {age_s:.0f} s old")
+    typer.echo(f"{used / limit:.1%} of the quota of {limit / 2**20:.0f} MiB in use")
+
+
+@app.command()
+def resend(state: State = None, config: Config = None) -> None:
+    """Send everything again now that the MES has not confirmed, instead of at its next retry.
+
+    For a MES that lost its data; what it has already, it knows by the id.
+
+    Example: edge-agent outbox resend
+    """
+    store = open_store(state, config)
+    with store.unit() as unit:
+        count = unit.outbox.resend_unreceipted(SystemClock().now())
+        unit.audit.append(actor=person(), action="outbox.resent", subject="outbox", detail=f"{count} without receipt")
+        unit.commit()
+    store.close()
+    typer.echo(f"{count} to be sent again")
 
 
 @app.command()
@@ -134,6 +163,26 @@ def drop(
         raise typer.Exit(1)
     taken = _take_in_hand(sequences, every, state, config, "dropped", give_up)
     typer.echo(f"{len(taken)} given up")
+
+
+def _quota(state: Path | None, config: Path | None) -> int:
+    """As configured; without a configuration, the default."""
+    plant = None if config is None else load(config).plant
+    options = MqttSection(host="") if plant is None else plant.mqtt
+    remote = plant is not None and plant.store.url is not None
+    return limit_bytes(options, None if remote else state_folder(state, config))
+
+
+def _waiting(usage: LaneUsage, now: datetime) -> dict[str, Any]:
+    age_s = round((now - usage.oldest_at).total_seconds(), 1)
+    return {"rows": usage.rows, "bytes": usage.size_bytes, "oldest_s": age_s}
+
+
+def _size_and_age(usage: LaneUsage | None, now: datetime) -> str:
+    if usage is None:
+        return f"{'-':>9s}{'-':>10s}"
+    age = str(now - usage.oldest_at).partition(".")[0]
+    return f"{usage.size_bytes / 1e6:9.1f}{age.replace(' days, ', 'd ').replace(' day, ', 'd '):>10s}"
 
 
 def _take_in_hand(

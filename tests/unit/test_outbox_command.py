@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from edge_agent.adapters.clock import SystemClock
+from edge_agent.adapters.link.quota import ROW_BYTES
 from edge_agent.adapters.store.database import FILE_NAME, Database, sqlite_url
 from edge_agent.commands import audit, outbox
 from edge_agent.domain.faults import ConfigError
@@ -90,6 +91,32 @@ def test_counts_by_lane_and_state(box: Box) -> None:
     assert made["lanes"]["results"] == {"pending": 1, "sent": 0, "confirmed": 0, "quarantined": 2, "expired": 0}
     assert made["oldest_unsent_s"] >= 0
     assert "the oldest unsent message is" in box.outbox("stats").output
+
+
+def test_what_waits_has_a_size_and_an_age_and_the_quota_is_told(box: Box) -> None:
+    made = json.loads(box.outbox("stats", "--format", "json").output)
+    assert {lane: (each["rows"], each["bytes"]) for lane, each in made["waiting"].items()} == {
+        "orders": (1, 21),
+        "findings": (1, 21),
+        "results": (3, 40),
+    }
+    quota = made["quota"]
+    assert quota["used_bytes"] == 21 + 21 + 40 + 5 * ROW_BYTES
+    assert 0 < quota["limit_bytes"] <= 2_048 * 2**20
+    assert "0.0% of the quota of" in box.outbox("stats").output
+
+
+def test_what_has_no_receipt_can_be_sent_again_at_once(box: Box) -> None:
+    clock = SystemClock()
+
+    def due() -> list[int]:
+        with box.store.reader() as unit:
+            return [row.sequence for row in unit.outbox.due(clock.now(), 9)]
+
+    assert due() == [1]
+    assert box.outbox("resend").output == "1 to be sent again\n"
+    assert due() == [2, 1]
+    assert box.audited() == [("outbox.resent", "1 without receipt")]
 
 
 def test_retried_messages_wait_again_and_the_audit_log_says_who(box: Box) -> None:

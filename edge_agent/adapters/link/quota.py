@@ -22,7 +22,7 @@ from edge_agent.contract import outbound, payloads
 from edge_agent.contract.envelope import Sender
 from edge_agent.domain.message import Lane, OutboxRow
 from edge_agent.observability import metrics
-from edge_agent.ports import Clock, Store, UnitOfWork
+from edge_agent.ports import Clock, Outbox, Store, UnitOfWork
 
 log = structlog.get_logger(__name__)
 
@@ -81,10 +81,7 @@ class Quota:
 
     def _measure(self) -> float:
         with self._store.reader() as reader:
-            lanes, (rows, size) = reader.outbox.usage(), reader.outbox.finished()
-        rows += sum(lane.rows for lane in lanes)
-        size += sum(lane.size_bytes for lane in lanes)
-        return (size + rows * ROW_BYTES) / self._limit
+            return used_bytes(reader.outbox) / self._limit
 
     def _shed(self, flying: frozenset[int]) -> int:
         ways: list[Callable[[UnitOfWork, frozenset[int]], int]] = [self._history, self._outdated, self._counted]
@@ -121,6 +118,14 @@ class Quota:
         if self._alarmed and self.used < HIGH:
             log.info("the outbox is below its quota again", used=round(self.used, 2))
         self._alarmed = full or (self._alarmed and self.used >= HIGH)
+
+
+def used_bytes(outbox: Outbox) -> int:
+    """What the quota is compared with: everything that is kept, with an allowance for each row."""
+    lanes, (rows, size) = outbox.usage(), outbox.finished()
+    rows += sum(lane.rows for lane in lanes)
+    size += sum(lane.size_bytes for lane in lanes)
+    return size + rows * ROW_BYTES
 
 
 def counts(rows: Sequence[OutboxRow]) -> list[payloads.ResultCount]:
