@@ -269,9 +269,8 @@ def _entailment(answer: _Answer, brief: Brief) -> Iterator[Violation]:
         yield Violation(rule="V6.entailment", text="facts fit the cause; do not say that one causes the other")
     for clause in _clauses(answer):
         words, keys = set(_WORD.findall(clause.lower())), set(_IDS.findall(clause))
-        if (words & FOR_WORDS and keys & set(brief.speaks_against)) or (
-            "against" in words and keys & set(brief.speaks_for)
-        ):
+        turned = words & FOR_WORDS and keys & set(brief.speaks_against)
+        if turned or ("against" in words) != bool(keys & set(brief.speaks_against)):
             yield Violation(rule="V6.entailment", text="do not turn a fact against the side it speaks for")
             return
 
@@ -308,10 +307,16 @@ def _names(brief: Brief) -> frozenset[str]:
 
 
 def _bound(clause: str, answer: _Answer, brief: Brief) -> bool:
-    """The words of facts in a clause are those of one fact: the one it names, else one of those cited."""
+    """The words of facts in a clause are those of one fact: the one it names, else one of those cited.
+
+    Beside an id even the words of the suspect and of the class are that fact's, or do not belong there.
+    """
     own = PLACEHOLDER.sub(" ", clause)
-    telling = {word.lower() for word in _WORD.findall(_IDS.sub(" ", own))} - GENERAL - _names(brief)
     named = [key for key in _IDS.findall(clause) if key in brief.evidence]
+    if named:
+        own = re.sub(rf"\b{re.escape(brief.incident.code.replace('_', ' '))} defects?\b", " ", own, flags=re.IGNORECASE)
+    free = GENERAL if named else GENERAL | _names(brief)
+    telling = {word.lower() for word in _WORD.findall(_IDS.sub(" ", own))} - free
     if len(set(named)) > 1:
         return not telling
     if "{incident." in clause:
