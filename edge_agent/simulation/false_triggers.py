@@ -28,7 +28,7 @@ def measure(catalogue: Catalogue, runs: int, *, first_seed: int = 1) -> dict[str
     looked: Counter[str] = Counter()
     for seed in range(first_seed, first_seed + runs):
         family = "missing_copper" if seed % 2 else "extra_copper"
-        for one in collect(_window(_causeless(seed, catalogue.classes_of(family)), family, catalogue)):
+        for one in collect(window_of(_causeless(seed, catalogue.classes_of(family)), family, catalogue)):
             if one.token and one.token in catalogue.background and one.polarity is not Polarity.UNKNOWN:
                 looked[one.token] += 1
                 fired[one.token] += one.polarity is Polarity.PRESENT and not one.confounded_with
@@ -45,7 +45,8 @@ def _causeless(seed: int, codes: tuple[str, ...]) -> Run:
     return record(seed, parts=PARTS, rate=BASE_RATE, start=START, disturbances=[chance])
 
 
-def _window(run: Run, family: str, catalogue: Catalogue) -> Window:
+def window_of(run: Run, family: str, catalogue: Catalogue) -> Window:
+    """A run as the evidence tools see it, its onset at part ``ONSET``."""
     begun = made_at(run.inspections[ONSET])
     last = run.inspections[-1]
     codes = catalogue.classes_of(family)

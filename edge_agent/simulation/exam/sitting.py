@@ -94,6 +94,7 @@ class Sitting:
         self._memory_mb = memory_mb
         self._on_progress = on_progress
         self._late = 0
+        self._error = "it was not asked"
         self._peak_mb = 0.0
         self._last: Written | None = None
 
@@ -108,16 +109,13 @@ class Sitting:
         Raises:
             Transient: the model did not answer a single call.
         """
-        first = Transient("the model was not asked anything")
-        try:
-            self._analyst.write(prompt.warm_up(), max(self._deadline_s, 120.0))
-        except Transient as error:
-            first = error
+        self._ask(prompt.warm_up(), max(self._deadline_s, 120.0))
+        self._forget()
         asked = itertools.islice(_questions(self._catalogue), questions)
         answers = [one for number, each in enumerate(asked) for one in self._choose(number, each)]
         texts = [one for about in itertools.islice(_briefs(self._catalogue), notes) if (one := self._write(about))]
         if self._last is None:
-            raise first
+            raise Transient(f"the model did not answer: {self._error}")
         return Paper(
             answers=tuple(answers),
             notes=tuple(texts),
@@ -126,6 +124,10 @@ class Sitting:
             model_name=self._last.model_name,
             peak_mb=self._peak_mb,
         )
+
+    def _forget(self) -> None:
+        """Loading the model is not an answer, and not too late."""
+        self._last, self._late = None, 0
 
     def _choose(self, number: int, one: Posed) -> Iterator[Answered]:
         for order in ROTATIONS:
@@ -170,10 +172,11 @@ class Sitting:
             seconds=written.latency_ms / 1000,
         )
 
-    def _ask(self, task: WritingTask) -> Written | None:
+    def _ask(self, task: WritingTask, deadline_s: float | None = None) -> Written | None:
         try:
-            written = self._analyst.write(task, self._deadline_s)
-        except Transient:
+            written = self._analyst.write(task, deadline_s or self._deadline_s)
+        except Transient as error:
+            self._error = str(error)
             self._late += 1
             written = None
         self._last = written or self._last
