@@ -22,12 +22,13 @@ from edge_agent.config.stations import (
     IntervalTriggerOptions,
     ModbusTriggerOptions,
     MqttTriggerOptions,
+    OpcUaTriggerOptions,
 )
 from edge_agent.domain.part import Shot
 from edge_agent.ports import TriggerSource
 from tests.fakes.trigger_link import TriggerLink
 from tests.peers import plc as memory
-from tests.peers.start import eventually, free_port, plc
+from tests.peers.start import eventually, free_port, opcua_plc, plc
 
 CLOCK = SystemClock()
 STRATA = {"camera": "AOI-1"}
@@ -96,8 +97,32 @@ def modbus(tmp_path: Path) -> Iterator[Case]:
         line.close()
 
 
+@contextmanager
+def opcua(tmp_path: Path) -> Iterator[Case]:
+    pytest.importorskip("asyncua", reason="asyncua is missing: install the extra opcua")
+    from edge_agent.adapters.opcua import PlcVariables
+    from edge_agent.adapters.triggers.opcua import OpcUaTrigger
+
+    url = f"opc.tcp://127.0.0.1:{free_port()}"
+    with opcua_plc(int(url.rpartition(":")[2])):
+        options = OpcUaTriggerOptions(
+            kind="opcua", url=url, namespace="urn:test:plc", product_id="b", heartbeat=None, poll_ms=5
+        )
+        line = PlcVariables(options, "line")
+        eventually(lambda: line.connect(["Trigger", "Sequence", "PartId"]))
+
+        def ask(number: int) -> None:
+            line.write({"Trigger": False})
+            threading.Event().wait(0.1)
+            line.write({"Sequence": number, "PartId": f"P-{number}"})
+            line.write({"Trigger": True})
+
+        yield Case(OpcUaTrigger(options, station_id="s", strata=STRATA, clock=CLOCK), ask)
+        line.close()
+
+
 KINDS = [pytest.param(make, id=make.__name__) for make in (mqtt, folder, interval, camera)]
-KINDS.append(pytest.param(modbus, id="modbus", marks=pytest.mark.integration))
+KINDS += [pytest.param(make, id=make.__name__, marks=pytest.mark.integration) for make in (modbus, opcua)]
 
 
 @pytest.fixture(params=KINDS)
