@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.mes.letters import confirms
 from edge_agent.simulation.mes.ledger import TRIES, Answer, Ledger
-from edge_agent.simulation.mes.technician import Habits, Technician, confirms
+from edge_agent.simulation.mes.technician import Habits, Technician
 from edge_agent.simulation.mes.truth import Fault, Repairs, Truth
 
 IDEAL = Habits(rejects=0, asks=0, late=0, twice=0, wrong=0)

@@ -7,11 +7,11 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+from edge_agent.mes.wire import Wire
 from edge_agent.simulation.mes.desk import Desk
 from edge_agent.simulation.mes.ledger import AGAIN_AFTER_S, Ledger
 from edge_agent.simulation.mes.technician import Habits, Technician
 from edge_agent.simulation.mes.truth import Repairs, Truth
-from edge_agent.simulation.mes.wire import Wire
 
 STEP_S = 0.05
 
@@ -49,6 +49,7 @@ def work(options: argparse.Namespace, stop: threading.Event) -> None:
         root_filter=options.topic_root_filter,
         username=options.username,
         password=password,
+        consumer="simulated-mes",
     )
     ledger = Ledger(options.state, again_after_s=options.again_s)
     habits = Habits(rejects=0, asks=0, late=0, twice=0, wrong=0) if options.ideal else Habits()

@@ -1,20 +1,18 @@
 """The planner's desk: orders in, answers out, receipts for everything that must not be lost."""
 
-import json
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from edge_agent.mes.letters import RECEIPTED, addressed, opened, receipt, response
+from edge_agent.mes.wire import Letter, Wire
 from edge_agent.simulation.mes.ledger import Answer, Ledger
 from edge_agent.simulation.mes.technician import Step, Technician
 from edge_agent.simulation.mes.truth import Fault, Repairs, Truth
-from edge_agent.simulation.mes.wire import Letter, Wire
 
 SOURCE = "urn:mes:simulated"
-RECEIPTED = ("defect", "rca", "wo", "report")
-"""Kinds of messages that the box wants a receipt for."""
 
 Log = Callable[..., None]
 
@@ -58,9 +56,9 @@ class Desk:
         """Handle each; ids to confirm, by box and status."""
         receipts: dict[tuple[str, str], list[str]] = defaultdict(list)
         for letter in letters:
-            root, _, rest = letter.topic.partition("/out/")
+            root, rest = addressed(letter.topic)
             kind = rest.split("/")[0]
-            event = _event(letter.body)
+            event = opened(letter.body)
             if event is None:
                 if letter.body:
                     self._log("unreadable", topic=letter.topic)
@@ -142,8 +140,7 @@ class Desk:
 
     def _send_receipts(self, receipts: Mapping[tuple[str, str], Sequence[str]]) -> None:
         for (root, status), ids in receipts.items():
-            body = _sealed(str(uuid.uuid4()), "receipt", {"ids": list(ids), "status": status})
-            self._wire.send(f"{root}/in/receipt", body)
+            self._wire.send(f"{root}/in/receipt", receipt(SOURCE, ids, status))
 
     def _say(self, now: datetime) -> None:
         self._settle()
@@ -179,45 +176,17 @@ class Desk:
         self._log("answered", order=answer.order_id, event=answer.event, copies=answer.copies)
 
 
-def _event(body: bytes) -> dict[str, Any] | None:
-    """The CloudEvent, or None for what is none (a cleared retained message, garbage)."""
-    try:
-        event = json.loads(body)
-    except ValueError:
-        return None
-    if not isinstance(event, dict) or not all(isinstance(event.get(name), str) for name in ("id", "source")):
-        return None
-    return event if isinstance(event.get("data"), dict) else None
-
-
 def _response_id(order: Mapping[str, Any], step: Step) -> str:
     return str(uuid.uuid5(uuid.UUID(order["jobOrderId"]), f"{order['rev']}/{step.event}"))
 
 
 def _response(order: Mapping[str, Any], mes_id: str, step: Step) -> bytes:
-    response_id = _response_id(order, step)
-    data: dict[str, Any] = {
-        "responseId": response_id,
-        "jobOrderId": order["jobOrderId"],
-        "rev": order["rev"],
-        "event": step.event,
-        "mesOrderId": mes_id,
-    }
-    if step.reason:
-        data["reason"] = step.reason
-    if step.actual is not None:
-        data["actual"] = dict(step.actual)
-    return _sealed(response_id, f"jobresponse.{step.event}", data)
-
-
-def _sealed(event_id: str, name: str, data: Mapping[str, Any]) -> bytes:
-    event = {
-        "specversion": "1.0",
-        "id": event_id,
-        "source": SOURCE,
-        "type": f"example.mes.{name}.v1",
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "datacontenttype": "application/json",
-        "data": data,
-    }
-    return json.dumps(event).encode()
+    return response(
+        SOURCE,
+        _response_id(order, step),
+        order,
+        step.event,
+        mes_id=mes_id,
+        reason=step.reason,
+        actual=step.actual,
+    )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from edge_agent.mes.letters import confirms
 from edge_agent.simulation.mes.truth import Fault
 
 REJECTS = 0.06
@@ -110,10 +111,3 @@ class Technician:
             "minutes": minutes,
             "personnel": f"technician-{random.randint(1, 4)}",
         }
-
-
-def confirms(expected: str | None, suspected: list[str], found: str) -> str:
-    """Does what was found confirm the first suspect (yes), another one (partly), or none (no)?"""
-    if found == expected:
-        return "yes"
-    return "partly" if found in suspected else "no"

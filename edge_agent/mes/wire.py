@@ -1,8 +1,9 @@
-"""The MES' own MQTT client: a durable session, acknowledged by hand after its ledger has committed."""
+"""The MES' own MQTT client: a durable session, acknowledged by hand after what came is on disk."""
 
 import contextlib
 import json
 import queue
+import ssl
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from paho.mqtt.properties import Properties
 SESSION_S = 7 * 24 * 3600
 BATCH = 500
 TOPICS = ("out/wo/+/order", "out/wo/+/response-ack", "out/result", "out/defect", "out/rca/+", "out/report/+")
+"""What is subscribed to below each box, unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +31,52 @@ class Letter:
 
 
 class Wire:
-    """Sends and receives. The network thread only puts letters into a queue."""
+    """Sends and receives. The network thread only puts letters into a queue.
 
-    def __init__(self, *, client_id: str, root_filter: str, username: str | None, password: str | None) -> None:
+    Args:
+        root_filter: the boxes' topic root, with ``+`` where any will do: ``acme/north/+/+/+/_inspect/v1/+``.
+        consumer: who says on the site's ``_mes/v1/state`` that it is there.
+        tls: None: without.
+
+    Attributes:
+        up: set while connected.
+        refused: what the broker said when it did not let us in; empty otherwise.
+        state_topic: where we say that we are there; None while the filter leaves the site open.
+    """
+
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        root_filter: str,
+        username: str | None,
+        password: str | None,
+        consumer: str = "mes",
+        topics: Sequence[str] = TOPICS,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.state_topic = _state_topic(root_filter)
-        self._filters = [(f"{root_filter}/{topic}", 1) for topic in TOPICS]
+        self._consumer = consumer
+        self._filters = [(f"{root_filter}/{topic}", 1) for topic in topics]
         self._letters: queue.Queue[Letter] = queue.Queue(10_000)
         self._connection = 0
         self.up = threading.Event()
+        self.refused = ""
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=True
         )
         if username is not None:
             self._client.username_pw_set(username, password)
+        if tls is not None:
+            self._client.tls_set_context(tls)
         self._client.on_connect = self._connected
+        self._client.on_connect_fail = self._failed
         self._client.on_disconnect = self._disconnected
         self._client.on_message = self._received
         self._client.max_inflight_messages_set(0)
         self._client.reconnect_delay_set(1, 15)
-        self._client.will_set(self.state_topic, _state(False), 1, True)
+        if self.state_topic is not None:
+            self._client.will_set(self.state_topic, self._state(False), 1, True)
 
     def start(self, host: str, port: int) -> None:
         """Connect in the background, for ever."""
@@ -59,9 +88,9 @@ class Wire:
 
     def stop(self) -> None:
         """Say offline and go."""
-        if self._client.is_connected():
+        if self._client.is_connected() and self.state_topic is not None:
             with contextlib.suppress(RuntimeError, ValueError):
-                self._client.publish(self.state_topic, _state(False), 1, True).wait_for_publish(2)
+                self._client.publish(self.state_topic, self._state(False), 1, True).wait_for_publish(2)
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -90,11 +119,17 @@ class Wire:
 
     def _connected(self, client: paho.Client, _u: Any, _f: Any, code: Any, _p: Any) -> None:
         if code.is_failure:
+            self.refused = str(code)
             return
+        self.refused = ""
         self._connection += 1
         client.subscribe(list(self._filters))
-        client.publish(self.state_topic, _state(True), 1, True)
+        if self.state_topic is not None:
+            client.publish(self.state_topic, self._state(True), 1, True)
         self.up.set()
+
+    def _failed(self, *_: Any) -> None:
+        self.refused = "no answer at this address"
 
     def _disconnected(self, *_: Any) -> None:
         self.up.clear()
@@ -103,11 +138,11 @@ class Wire:
         with contextlib.suppress(queue.Full):  # unacknowledged: it comes again
             self._letters.put_nowait(Letter(self._connection, message.mid, message.topic, bytes(message.payload)))
 
+    def _state(self, online: bool) -> bytes:
+        return json.dumps({"online": online, "consumer": self._consumer}).encode()
 
-def _state(online: bool) -> bytes:
-    return json.dumps({"online": online, "consumer": "simulated-mes"}).encode()
 
-
-def _state_topic(root_filter: str) -> str:
-    enterprise, site, *_ = root_filter.split("/")
-    return f"{enterprise}/{site}/_mes/v1/state"
+def _state_topic(root_filter: str) -> str | None:
+    enterprise, _, rest = root_filter.partition("/")
+    site = rest.partition("/")[0]
+    return None if {enterprise, site} & {"+", "#", ""} else f"{enterprise}/{site}/_mes/v1/state"
