@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 
+from edge_agent.domain.faults import Transient
 from edge_agent.domain.inference import SEED, Weights, backgrounds, from_record, posterior, remembered
 from edge_agent.domain.verdict import ConfirmedCase
-from edge_agent.learning.learner import HISTORY, STALE, WEIGHTS, Learner, roll_back
-from edge_agent.learning.refit import refit
+from edge_agent.learning.learner import FIT_REST, HISTORY, STALE, WEIGHTS, Learner, roll_back
+from edge_agent.learning.refit import Refit, refit
 from tests.fakes.diagnosed_line import SENDER, DiagnosedLine, pcb
 
 CATALOGUE = pcb()
@@ -137,3 +139,30 @@ def test_the_learner_activates_keeps_versions_and_rolls_back(tmp_path: Path) -> 
         assert noted[0][2] == noted[2][2] != noted[1][2]
         assert noted[3][2] == ""
         uow.commit()
+
+
+def test_a_fit_that_fails_is_put_off_and_the_present_weights_stay(tmp_path: Path) -> None:
+    line = DiagnosedLine(tmp_path)
+    with line.store.unit() as uow:
+        for one in here_scratches_show_as_streaks(12):
+            uow.answers.save_case(one)
+        uow.facts.set(STALE, True)
+        uow.commit()
+    fits: list[Refit] = []
+
+    def fit(*arguments: Any, **named: Any) -> Refit:
+        if not fits:
+            fits.append(refit(*arguments, **named))
+            raise Transient("the process died")
+        return fits[0]
+
+    learner = Learner(store=line.store, clock=line.clock, catalogue=CATALOGUE, sender=SENDER, fit=fit)
+    line.clock.advance(10)
+    assert not learner.step()
+    assert not learner.step()  # it rests: one try so far
+    with line.store.reader() as uow:
+        assert (uow.facts.get(STALE), uow.facts.get(WEIGHTS)) == (True, None)
+    line.clock.advance(FIT_REST.total_seconds() + 1)
+    assert learner.step()
+    with line.store.reader() as uow:
+        assert from_record(uow.facts.get(WEIGHTS)).version == fits[0].weights.version
