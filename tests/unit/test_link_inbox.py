@@ -102,7 +102,12 @@ def test_answers_out_of_order_are_all_kept_in_the_order_of_arrival(
         assert [each.message_id for _, each in reader.inbox.unprocessed(10)] == ["r-3", "r-1", "r-2"]
 
 
+SURROGATE = (
+    b'{"specversion":"1.0","id":"\\ud800","source":"urn:\\udfff","type":"x","data":{"responseId":"\\ud800",'
+    b'"jobOrderId":"' + ORDER.encode() + b'","rev":1,"event":"closed","reason":"\\udc00"}}'
+)
 POISON = {
+    "half a character": SURROGATE,
     "no JSON": b"\xff\xfe{",
     "nothing": b"",
     "a list": b"[1]",

@@ -18,6 +18,7 @@ from edge_agent.contract import topics
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.message import Ack, Lane, OutboundMessage, OutboxRow, OutboxState
 from tests.fakes.clock import FakeClock
+from tests.fakes.made import a_message
 from tests.fakes.plant_samples import ROOT, SENDER
 
 
@@ -251,6 +252,72 @@ def test_the_poisonous_one_is_put_aside_and_the_others_arrive(
     states = {body: row.state for body, row in rows(store).items() if row.message.topic != topics.ERROR}
     assert states.pop("poison") is OutboxState.QUARANTINED
     assert set(states.values()) == {OutboxState.CONFIRMED}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"correlation": "x" * 70_000},
+        {"topic": "out/metric/+"},
+        {"topic": "out/metric/#"},
+        {"properties": {"a": "y" * 70_000}},
+    ],
+    ids=["long", "plus", "hash", "long property"],
+)
+def test_what_mqtt_has_no_packet_for_is_put_aside_alone(
+    store: Database, broker: FakeBroker, clock: FakeClock, bad: dict[str, Any]
+) -> None:
+    broker.connect()
+    add(store, clock, "a")
+    with store.unit() as unit:
+        unit.outbox.add(a_message(clock, body=b"bad", **bad))
+        unit.commit()
+    add(store, clock, "b")
+    relay_of(store, broker, clock).step(0.0)
+    assert {body: row.state for body, row in rows(store).items() if len(body) < 9} == {
+        "a": OutboxState.CONFIRMED,
+        "bad": OutboxState.QUARANTINED,
+        "b": OutboxState.CONFIRMED,
+    }
+    assert len(errors(store)) == 1
+
+
+def test_what_is_written_wakes_the_relay(store: Database, broker: FakeBroker, clock: FakeClock) -> None:
+    broker.connect()
+    relay = relay_of(store, broker, clock)
+    sent: list[int] = []
+    waiting = threading.Thread(target=lambda: sent.append(relay.step(120.0)))
+    waiting.start()
+    add(store, clock, "a")
+    waiting.join(60.0)
+    assert sent == [1], "it neither waited for its time to be over nor came back with nothing"
+
+
+def test_an_order_overtakes_what_was_read_ahead(store: Database, broker: FakeBroker, clock: FakeClock) -> None:
+    broker.connect(receive_maximum=10)
+    add(store, clock, *[f"m{n}" for n in range(40)])
+    broker.answering = False
+    relay = relay_of(store, broker, clock, window=10)
+    relay.step(0.0)
+    with store.unit() as unit:
+        unit.outbox.add(a_message(clock, lane=Lane.ORDERS, body=b"order", topic="out/wo/1/order"))
+        unit.commit()
+    assert broker.limits is not None
+    broker.pubacks.extend(Puback(epoch=broker.limits.epoch, mid=mid, code=0) for mid in range(1, 6))
+    relay.step(0.0)
+    assert broker.bodies()[10:15] == ["order", "m10", "m11", "m12", "m13"]
+    assert rows(store)["m4"].state is OutboxState.CONFIRMED
+
+
+def test_the_pace_holds_everything_but_orders(store: Database, broker: FakeBroker, clock: FakeClock) -> None:
+    broker.connect()
+    add(store, clock, *[f"m{n}" for n in range(50)])
+    with store.unit() as unit:
+        for n in range(5):
+            unit.outbox.add(a_message(clock, lane=Lane.ORDERS, body=b"order", topic=f"out/wo/{n}/order"))
+        unit.commit()
+    relay_of(store, broker, clock, drain_per_s=0.001).step(0.0)
+    assert broker.bodies() == ["order"] * 5
 
 
 def test_a_store_that_fails_while_booking_costs_no_message(

@@ -17,6 +17,7 @@ _PUBACK = 0x40
 _EXPIRY = struct.Struct("!BI")
 _MID = struct.Struct("!H")
 _MESSAGE_EXPIRY = 0x02
+_FORBIDDEN = frozenset("+#\0")
 _ID = USER_PROPERTY + text("id")
 _SEQ = USER_PROPERTY + text("seq")
 
@@ -45,7 +46,7 @@ def publish_packet(mid: int, parcel: Parcel) -> bytes:
     """The PUBLISH packet of a parcel.
 
     Raises:
-        ValueError: a text is longer than 65,535 bytes.
+        ValueError: see `unsendable`.
     """
     topic, shared = _prepared(
         parcel.topic, parcel.content_type, parcel.correlation, parcel.response_topic, parcel.properties
@@ -60,11 +61,23 @@ def publish_packet(mid: int, parcel: Parcel) -> bytes:
     return b"".join((head, rest, topic, _MID.pack(mid), properties, body))
 
 
+def unsendable(parcel: Parcel) -> str:
+    """Why MQTT has no packet for it; empty: it has. Asked before a window is made, which one row must not spoil."""
+    try:
+        _prepared(parcel.topic, parcel.content_type, parcel.correlation, parcel.response_topic, parcel.properties)
+        text(parcel.message_id)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 @lru_cache(512)
 def _prepared(
     topic: str, content_type: str, correlation: str, response_topic: str, properties: Iterable[tuple[str, str]]
 ) -> tuple[bytes, bytes]:
     """What messages of one kind share: the topic, and the properties that are always the same."""
+    if not topic or not _FORBIDDEN.isdisjoint(topic):
+        raise ValueError(f"{topic[:80]!r} is no topic to publish on")
     shared = encoded(
         content_type=content_type,
         correlation=correlation,

@@ -18,7 +18,7 @@ import structlog
 
 from edge_agent.adapters.link.connection import Connection, Limits
 from edge_agent.adapters.link.pace import Pace
-from edge_agent.adapters.link.packets import Parcel
+from edge_agent.adapters.link.packets import Parcel, unsendable
 from edge_agent.adapters.link.quota import Quota
 from edge_agent.config.plant import MqttSection
 from edge_agent.contract import outbound, topics
@@ -35,6 +35,8 @@ FETCH_ROWS = 1_000
 """Rows read ahead at most, ..."""
 FETCH_BYTES = 8_388_608
 """... and about so many bytes of them."""
+READ_AGAIN_S = 5.0
+"""What was read ahead this long ago is read again: another process may have changed it (`edge-agent outbox`)."""
 BOOK_AT = 500
 """PUBACKs booked in one transaction, ..."""
 BOOK_AFTER_S = 0.02
@@ -93,7 +95,7 @@ class Relay:
         self._last_puback_s = 0.0
         self._book_since_s: float | None = None
         self._fetch_rows = FETCH_ROWS
-        self._written_lane = NO_LANE
+        self._written_lane, self._read_at_s = NO_LANE, 0.0
         store.when_outgoing(self._written)
 
     @property
@@ -219,7 +221,7 @@ class Relay:
         free = window - len(self._flying)
         if free < max(1, window // REFILL_PARTS) and not self._overtaken():
             return 0
-        if not self._ready or self._overtaken():
+        if not self._ready or self._overtaken() or time.monotonic() - self._read_at_s > READ_AGAIN_S:
             self._fetch()
         return self._send(self._take(free), limits)
 
@@ -231,7 +233,7 @@ class Relay:
         """Read the next rows; what is answered is booked before, or it would be read again."""
         self._book()
         exclude = frozenset([sent.row.sequence for sent in self._flying.values()])
-        self._written_lane = NO_LANE
+        self._written_lane, self._read_at_s = NO_LANE, time.monotonic()
         with self._store.reader() as reader:
             rows = reader.outbox.departures(self._clock.now(), self._fetch_rows, exclude=exclude)
         self._ready = deque(rows)
@@ -256,9 +258,10 @@ class Relay:
         parcels: list[Parcel] = []
         for row in rows:
             parcel = self._parcel(row, now_us)
-            too_large = self._too_large(parcel, limits)
-            if too_large:
+            if too_large := self._too_large(parcel, limits):
                 self._refuse(row, "oversize", "0x95", too_large)
+            elif why := unsendable(parcel):
+                self._refuse(row, "publish-refused", "0x90", why)
             else:
                 fit.append(row)
                 parcels.append(parcel)
