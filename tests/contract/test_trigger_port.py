@@ -97,28 +97,35 @@ def modbus(tmp_path: Path) -> Iterator[Case]:
         line.close()
 
 
-@contextmanager
-def opcua(tmp_path: Path) -> Iterator[Case]:
+@pytest.fixture(scope="module")
+def opcua_url() -> Iterator[str]:
+    """One server for all tests: it takes seconds to start."""
     pytest.importorskip("asyncua", reason="asyncua is missing: install the extra opcua")
+    port = free_port()
+    with opcua_plc(port):
+        yield f"opc.tcp://127.0.0.1:{port}"
+
+
+@contextmanager
+def opcua(url: str) -> Iterator[Case]:
     from edge_agent.adapters.opcua import PlcVariables
     from edge_agent.adapters.triggers.opcua import OpcUaTrigger
 
-    url = f"opc.tcp://127.0.0.1:{free_port()}"
-    with opcua_plc(int(url.rpartition(":")[2])):
-        options = OpcUaTriggerOptions(
-            kind="opcua", url=url, namespace="urn:test:plc", product_id="b", heartbeat=None, poll_ms=5
-        )
-        line = PlcVariables(options, "line")
-        eventually(lambda: line.connect(["Trigger", "Sequence", "PartId"]))
+    options = OpcUaTriggerOptions(
+        kind="opcua", url=url, namespace="urn:test:plc", product_id="b", heartbeat=None, poll_ms=5
+    )
+    line = PlcVariables(options, "line")
+    eventually(lambda: line.connect(["Trigger", "Sequence", "PartId"]))
 
-        def ask(number: int) -> None:
-            line.write({"Trigger": False})
-            threading.Event().wait(0.1)
-            line.write({"Sequence": number, "PartId": f"P-{number}"})
-            line.write({"Trigger": True})
+    def ask(number: int) -> None:
+        line.write({"Trigger": False})
+        threading.Event().wait(0.1)
+        line.write({"Sequence": number, "PartId": f"P-{number}"})
+        line.write({"Trigger": True})
 
-        yield Case(OpcUaTrigger(options, station_id="s", strata=STRATA, clock=CLOCK), ask)
-        line.close()
+    yield Case(OpcUaTrigger(options, station_id="s", strata=STRATA, clock=CLOCK), ask)
+    line.write({"Trigger": False})
+    line.close()
 
 
 KINDS = [pytest.param(make, id=make.__name__) for make in (mqtt, folder, interval, camera)]
@@ -127,7 +134,8 @@ KINDS += [pytest.param(make, id=make.__name__, marks=pytest.mark.integration) fo
 
 @pytest.fixture(params=KINDS)
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
-    with request.param(tmp_path) as made:
+    where = request.getfixturevalue("opcua_url") if request.param is opcua else tmp_path
+    with request.param(where) as made:
         eventually(made.trigger.open)
         yield made
         made.trigger.close()
