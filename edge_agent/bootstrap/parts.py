@@ -194,7 +194,9 @@ def with_own_limits(recipe: Recipe, models: tuple[Path, ...]) -> Recipe:
     """The recipe with the thresholds that its model brings (taught models do), where it sets none itself."""
     from edge_agent.adapters.detectors.catalogue import own_limits, read_card, resolve
 
-    return recipe.completed(own_limits(read_card(resolve(models[0], recipe.model, *models[1:]))))
+    for name in recipe.models:
+        recipe = recipe.completed(own_limits(read_card(resolve(models[0], name, *models[1:]))))
+    return recipe
 
 
 def _station(
@@ -232,7 +234,7 @@ def _station(
     recipes = {product: with_own_limits(recipe, models) for product, recipe in station.recipes.items()}
     detectors = {
         name: detector(models[0], name, config.detector, clock, *models[1:])
-        for name in sorted({recipe.model for recipe in recipes.values()})
+        for name in sorted({name for recipe in recipes.values() for name in recipe.models})
     }
     inspector = Inspector(
         camera=camera,

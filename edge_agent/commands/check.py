@@ -85,14 +85,16 @@ def _recipe_problems(configuration: Configuration, station: Station, product: st
         return Problem(file=located.file, line=located.line_of(key), key=dotted, message=message)
 
     try:
-        card = read_card(resolve(parts.models_folder(configuration.plant), recipe.model, taught_models(configuration)))
+        models = (parts.models_folder(configuration.plant), taught_models(configuration))
+        cards = [read_card(resolve(models[0], name, *models[1:])) for name in recipe.models]
     except ConfigError as error:
         yield problem(("model",), str(error))
     else:
-        known = ", ".join(card.classes)
+        known = [code for card in cards for code in card.classes]
         for code in dict.fromkeys(limit.code for limit in recipe.limits):
-            if code not in card.classes:
-                yield problem(("limits", code), f"model {recipe.model!r} sees no such class (it sees: {known})")
+            if code not in known:
+                seen = ", ".join(known)
+                yield problem(("limits", code), f"model {recipe.model!r} sees no such class (it sees: {seen})")
     try:
         parts.goldens().check(recipe.golden)
     except ConfigError as error:

@@ -94,16 +94,21 @@ class Desk:
         self, recipe: Recipe, *, models: Path = MODELS, threads: int = 1, min_score: float | None = None
     ) -> None:
         self.clock = SystemClock()
-        folder = resolve(models, recipe.model, taught_models())
-        self.detector = open_detector(folder, DetectorOptions(threads=threads), clock=self.clock, min_score=min_score)
-        recipe = recipe.completed(own_limits(self.detector.card))
+        options = DetectorOptions(threads=threads)
+        detectors = {
+            name: open_detector(resolve(models, name, taught_models()), options, clock=self.clock, min_score=min_score)
+            for name in recipe.models
+        }
+        for one in detectors.values():
+            recipe = recipe.completed(own_limits(one.card))
+            one.warm_up()
         self.recipe = recipe
-        self.detector.warm_up()
+        self.detector = detectors[recipe.model]
         self._goldens = GivenGoldens()
         self._inspector = Inspector(
             camera=NoCamera(),
             recipes={recipe.product_id: recipe},
-            detectors={recipe.model: self.detector},
+            detectors=detectors,
             goldens=self._goldens,
             clock=self.clock,
             cycle_ms=UNHURRIED_MS,

@@ -12,10 +12,21 @@ from pydantic import BaseModel, ValidationError
 from edge_agent.config.explained import explain
 from edge_agent.config.located import Located, Problem, UnreadableFile, read
 from edge_agent.config.plant import PlantFile
-from edge_agent.config.recipes import LimitSection, RecipeFile
+from edge_agent.config.recipes import DifferenceJudge, GaugeJudge, LimitSection, ModelJudge, RecipeFile
 from edge_agent.config.stations import StationConfig
 from edge_agent.domain.faults import ConfigError
-from edge_agent.domain.recipe import ClassLimit, GoldenRule, ImageLimits, Recipe, RecipeRef, Zone
+from edge_agent.domain.recipe import (
+    ClassLimit,
+    DifferenceRule,
+    GaugeRule,
+    GoldenRule,
+    ImageLimits,
+    JudgeRule,
+    ModelRule,
+    Recipe,
+    RecipeRef,
+    Zone,
+)
 
 M = TypeVar("M", bound=BaseModel)
 C = TypeVar("C", list[str], dict[str, str])
@@ -267,7 +278,20 @@ def as_recipe(parsed: RecipeFile, *, sha256: str, folder: Path) -> Recipe:
         default_limit=_limit("*", parsed.default),
         zones=tuple(Zone(name=zone.name, xyxy_px=zone.xyxy_px, ignore=zone.ignore) for zone in parsed.zones),
         px_per_mm=parsed.px_per_mm,
+        judges=tuple(_judge(judge) for judge in parsed.judges),
+        doubts_reject=parsed.doubts_reject,
     )
+
+
+def _judge(section: ModelJudge | DifferenceJudge | GaugeJudge) -> JudgeRule:
+    values = section.model_dump(exclude={"kind"})
+    match section:
+        case ModelJudge():
+            return ModelRule(**values)
+        case DifferenceJudge():
+            return DifferenceRule(**values)
+        case GaugeJudge():
+            return GaugeRule(**values)
 
 
 def _limit(code: str, section: LimitSection) -> ClassLimit:

@@ -1,6 +1,7 @@
 """A recipe's file: the limits for one product."""
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -77,6 +78,73 @@ class ZoneSection(Section):
     ignore: bool = False
 
 
+class ModelJudge(Section):
+    """A further model: a taught one beside a trained one, say. Its classes are judged by the recipe's limits."""
+
+    kind: Literal["model"]
+    name: Name
+    model: str = Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$")
+    may_reject: bool = True
+    """False: what it would reject is held for a person."""
+
+
+class DifferenceJudge(Section):
+    """The difference from the golden image, without a model."""
+
+    kind: Literal["golden_difference"]
+    name: Name
+    tolerance_px: int = Field(default=2, ge=0, le=50)
+    """Edges may lie this far from where the golden image has them."""
+    min_levels: int = Field(default=48, ge=1, le=255)
+    """Grey levels that light and noise may make."""
+    min_area_px: float = Field(default=12, gt=0)
+    """Smaller places are not looked at; larger ones, up to max_area_px, are for a person."""
+    max_area_px: float = Field(default=40, gt=0)
+    """A larger place rejects."""
+    may_reject: bool = True
+
+    @model_validator(mode="after")
+    def _band(self) -> "DifferenceJudge":
+        if self.min_area_px > self.max_area_px:
+            raise ValueError(f"min_area_px {self.min_area_px:g} must not exceed max_area_px {self.max_area_px:g}")
+        return self
+
+
+class GaugeJudge(Section):
+    """A gauge: the width between two edges along a line, or the number of pieces in a rectangle."""
+
+    kind: Literal["gauge"]
+    name: Name
+    measure: Literal["width", "count"]
+    start_xy_px: tuple[float, float]
+    """Of the line, or a corner of the rectangle, in golden-image pixels."""
+    end_xy_px: tuple[float, float]
+    low: float
+    """Smallest accepted reading: millimetres where px_per_mm is set, else pixels; pieces for count."""
+    high: float
+    doubt: float = Field(default=0, ge=0)
+    """Readings this near to a limit are for a person: the gauge's own uncertainty."""
+    polarity: Literal["bright", "dark"] = "bright"
+    """What is measured is brighter, or darker, than what is around it."""
+    thickness_px: int = Field(default=5, ge=1, le=200)
+    """Brightness is averaged over this many pixels across the line."""
+    min_contrast: float = Field(default=20, gt=0, le=255)
+    min_area_px: float = Field(default=6, gt=0)
+    """Smaller pieces are not counted."""
+    may_reject: bool = True
+
+    @model_validator(mode="after")
+    def _sense(self) -> "GaugeJudge":
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} must not exceed high {self.high:g}")
+        if self.start_xy_px == self.end_xy_px:
+            raise ValueError("start_xy_px and end_xy_px are the same point")
+        return self
+
+
+JudgeSection = Annotated[ModelJudge | DifferenceJudge | GaugeJudge, Field(discriminator="kind")]
+
+
 class RecipeFile(Section):
     """One recipe."""
 
@@ -93,6 +161,20 @@ class RecipeFile(Section):
     limits: dict[str, LimitSection | list[LimitSection]] = {}
     """Defect class to its limit, or to several (one per zone)."""
     zones: list[ZoneSection] = []
+    judges: list[JudgeSection] = []
+    """Who is asked beside ``model``: the worst answer counts, and the record says who gave which."""
+    doubts_reject: int = Field(default=0, ge=0)
+    """So many doubtful judges reject a part together; 0: a doubt stays a doubt and is for a person."""
+
+    @model_validator(mode="after")
+    def _judges_fit(self) -> "RecipeFile":
+        names = [judge.name for judge in self.judges]
+        twice = sorted({name for name in names if names.count(name) > 1 or name == "model"})
+        if twice:
+            raise ValueError(f"judges: names must differ, and not be 'model': {', '.join(twice)}")
+        if self.golden is None and any(judge.kind == "golden_difference" for judge in self.judges):
+            raise ValueError("judges: golden_difference needs a golden image (golden)")
+        return self
 
     @model_validator(mode="after")
     def _zones_exist(self) -> "RecipeFile":

@@ -20,7 +20,7 @@ from edge_agent.domain.defect import Defect
 from edge_agent.domain.document import Document
 from edge_agent.domain.evidence import Evidence
 from edge_agent.domain.incident import Incident
-from edge_agent.domain.inspection import Evaluation, ImageRef, Inspection
+from edge_agent.domain.inspection import Evaluation, ImageRef, Inspection, Opinion
 from edge_agent.domain.message import Ack, Lane, OutboundMessage
 from edge_agent.domain.verdict import JobResponse
 from edge_agent.domain.work_order import Containment, OrderState, Suspect, WorkOrder
@@ -505,7 +505,21 @@ def _model(inspection: Inspection) -> payloads.ModelReference | None:
 def _measurements(inspection: Inspection) -> list[payloads.Measurement]:
     metrics = inspection.quality.metrics if inspection.quality else {}
     measured = [payloads.Measurement(id=name, value=round(value, 4)) for name, value in sorted(metrics.items())]
+    measured += [_opinion(opinion) for opinion in inspection.opinions]
     return [*measured, payloads.Measurement(id="duration", value=round(inspection.duration_ms, 2), uom="ms")]
+
+
+def _opinion(opinion: Opinion) -> payloads.Measurement:
+    """What one judge said: its reading where it measures, else its score."""
+    value = opinion.score if opinion.value is None else opinion.value
+    return payloads.Measurement(
+        id=f"judge.{opinion.judge}",
+        value=round(value, 4),
+        uom=opinion.unit or None,
+        lower=opinion.low,
+        upper=opinion.high,
+        evaluation=opinion.evaluation.value,
+    )
 
 
 def _image(image: ImageRef, sender: Sender) -> payloads.ImageReference:

@@ -63,6 +63,28 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What one judge said of one part, and from what.
+
+    Attributes:
+        judge: its name in the recipe; ``model`` for the recipe's own model.
+        score: the judge's own, 0 to 1 (gauges: 0 within, 1 outside).
+        value: what it measured, where it measures something.
+        low, high: what is accepted of that.
+    """
+
+    judge: str
+    evaluation: Evaluation
+    score: float
+    text: str = ""
+    model: ModelRef | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRef:
     """A stored image: where, what and proof of its content."""
 
@@ -99,6 +121,8 @@ class Inspection:
     images: tuple[ImageRef, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     counted_ids: tuple[UUID, ...] = ()
+    opinions: tuple[Opinion, ...] = ()
+    """Of each judge, where the recipe has more than one."""
 
     def __post_init__(self) -> None:
         if (self.disposition is Disposition.ACCEPT) != (self.evaluation is Evaluation.OK):

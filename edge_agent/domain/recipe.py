@@ -91,6 +91,67 @@ class GoldenRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRule:
+    """A further model as judge.
+
+    Attributes:
+        model: ``name`` or ``name/version`` below the models folder.
+        may_reject: False: what it would reject is held for a person.
+    """
+
+    name: str
+    model: str
+    may_reject: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferenceRule:
+    """The difference from the golden image as judge; see ``inspecting.comparing.differences``.
+
+    Attributes:
+        tolerance_px: edges may lie this far from where the golden image has them.
+        min_levels: grey levels that light and noise may make.
+        min_area_px: smaller places are not looked at.
+        max_area_px: a larger place rejects; one between the two is doubtful.
+    """
+
+    name: str
+    tolerance_px: int = 2
+    min_levels: int = 48
+    min_area_px: float = 12.0
+    max_area_px: float = 40.0
+    may_reject: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaugeRule:
+    """A gauge as judge; see ``inspecting.comparing.gauge``.
+
+    Attributes:
+        measure: ``width`` (between the outer edges along a line) or ``count`` (of pieces in a rectangle).
+        start_xy_px, end_xy_px: of the line, or corners of the rectangle, in golden-image pixels.
+        low, high: accepted readings: millimetres where the recipe knows the scale (width), else pixels; pieces (count).
+        doubt: readings this near to a limit are for a person (the gauge's own uncertainty).
+    """
+
+    name: str
+    measure: str
+    start_xy_px: tuple[float, float]
+    end_xy_px: tuple[float, float]
+    low: float
+    high: float
+    doubt: float = 0.0
+    polarity: str = "bright"
+    thickness_px: int = 5
+    min_contrast: float = 20.0
+    min_area_px: float = 6.0
+    may_reject: bool = True
+
+
+JudgeRule = ModelRule | DifferenceRule | GaugeRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Limits for one product.
 
@@ -99,6 +160,8 @@ class Recipe:
         model: ``name`` or ``name/version`` below the models folder.
         px_per_mm: image scale, for part coordinates; None where unknown.
         limits: per defect class; a class without a limit is rejected at ``default_limit``.
+        judges: who is asked beside ``model``; the worst answer counts.
+        doubts_reject: so many doubtful judges reject a part together; 0: doubts stay doubts.
     """
 
     ref: RecipeRef
@@ -111,6 +174,13 @@ class Recipe:
     zones: tuple[Zone, ...] = ()
     px_per_mm: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    judges: tuple[JudgeRule, ...] = ()
+    doubts_reject: int = 0
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model this recipe needs, its own first."""
+        return (self.model, *(judge.model for judge in self.judges if isinstance(judge, ModelRule)))
 
     def completed(self, own: tuple[ClassLimit, ...]) -> "Recipe":
         """With a model's own limits for those classes that the recipe says nothing about."""

@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from edge_agent.domain.defect import Sighting
 from edge_agent.domain.faults import PartFault
 from edge_agent.domain.frame import Frame
-from edge_agent.domain.inspection import Inspection, Quality, Ruling
+from edge_agent.domain.inspection import Inspection, Quality
 from edge_agent.domain.part import Shot
 from edge_agent.domain.reason import Reason
 from edge_agent.domain.recipe import Recipe
 from edge_agent.inspecting.decide import decide
 from edge_agent.inspecting.gate import Reference, gate
 from edge_agent.inspecting.golden import Goldens
+from edge_agent.inspecting.judges import Panel, Verdict, placed
 from edge_agent.inspecting.outcome import Times, judged, not_decidable, not_inspected
 from edge_agent.ports import Camera, Clock, Detector
 
@@ -79,6 +80,7 @@ class Inspector:
         self._camera = camera
         self._recipes = recipes
         self._detectors = detectors
+        self._panel = Panel(detectors, clock)
         self._goldens = goldens
         self._clock = clock
         self._cycle_ms = cycle_ms
@@ -129,37 +131,29 @@ class Inspector:
             inspection = not_inspected(shot, _reason(fault), watch.read(shot), recipe=recipe)
             return Look(inspection=inspection, frame=frame, reference=reference)
         with watch.stage("decide"):
-            ruling = decide(sighting, recipe, quality.shift_xy_px)
-        inspection = self._answer(shot, recipe, quality, sighting, ruling, watch)
+            found = Verdict(sighting=sighting, ruling=decide(sighting, recipe, quality.shift_xy_px))
+        if recipe.judges:
+            try:
+                with watch.stage("judges"):
+                    found = self._panel.judge(frame, recipe, reference, quality, found)
+            except PartFault as fault:
+                inspection = not_inspected(shot, _reason(fault), watch.read(shot), recipe=recipe, sighting=sighting)
+                return Look(inspection=inspection, frame=frame, reference=reference)
+        inspection = self._answer(shot, recipe, quality, found, watch)
         return Look(inspection=inspection, frame=frame, reference=reference)
 
     def _detect(self, frame: Frame, recipe: Recipe, reference: Reference | None, quality: Quality) -> Sighting:
         golden = reference.pixels if reference else None
         sighting = self._detectors[recipe.model].detect(frame, golden, quality.shift_xy_px)
-        if recipe.px_per_mm is None:
-            return sighting
-        shift_x, shift_y = quality.shift_xy_px or (0.0, 0.0)
-        placed = tuple(
-            replace(
-                defect,
-                position_mm=(
-                    (defect.center_px[0] - shift_x) / recipe.px_per_mm,
-                    (defect.center_px[1] - shift_y) / recipe.px_per_mm,
-                ),
-            )
-            for defect in sighting.defects
-        )
-        return replace(sighting, defects=placed)
+        return placed(sighting, recipe, quality)
 
-    def _answer(
-        self, shot: Shot, recipe: Recipe, quality: Quality, sighting: Sighting, ruling: Ruling, watch: Stopwatch
-    ) -> Inspection:
+    def _answer(self, shot: Shot, recipe: Recipe, quality: Quality, found: Verdict, watch: Stopwatch) -> Inspection:
         times = watch.read(shot)
         if times.stages_ms["total"] > self._cycle_ms:
             text = f"answered after {times.stages_ms['total']:.0f} ms, the cycle is {self._cycle_ms:g} ms"
             reason = Reason(code="cycle.late", text=text)
-            return not_inspected(shot, reason, times, recipe=recipe, sighting=sighting)
-        return judged(shot, recipe, quality, sighting, ruling, times)
+            return not_inspected(shot, reason, times, recipe=recipe, sighting=found.sighting)
+        return judged(shot, recipe, quality, found.sighting, found.ruling, times, found.opinions)
 
 
 def _reason(fault: PartFault) -> Reason:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from edge_agent.domain.defect import ModelRef, Sighting
-from edge_agent.domain.inspection import Disposition, Evaluation, Inspection, Quality, Ruling
+from edge_agent.domain.inspection import Disposition, Evaluation, Inspection, Opinion, Quality, Ruling
 from edge_agent.domain.part import Shot
 from edge_agent.domain.reason import Reason
 from edge_agent.domain.recipe import Recipe
@@ -21,7 +21,13 @@ class Times:
 
 
 def judged(
-    shot: Shot, recipe: Recipe, quality: Quality, sighting: Sighting, ruling: Ruling, times: Times
+    shot: Shot,
+    recipe: Recipe,
+    quality: Quality,
+    sighting: Sighting,
+    ruling: Ruling,
+    times: Times,
+    opinions: tuple[Opinion, ...] = (),
 ) -> Inspection:
     """The part was looked at and judged."""
     return Inspection(
@@ -39,6 +45,7 @@ def judged(
         quality=quality,
         timings_ms=times.stages_ms,
         counted_ids=tuple(defect.defect_id for defect in ruling.counted),
+        opinions=opinions,
     )
 
 
