@@ -23,8 +23,9 @@ from edge_agent.teaching.good_set import ADVISED, GoodSet, pixels_of, read_good
 from edge_agent.teaching.lesson import Features, Lesson, learn
 from edge_agent.teaching.views import working_size
 
-SIDE_PX = 384
-"""Images are looked at at about this size, squared: measured against 256 in docs/teaching.md."""
+SIDE_PX, LARGE_SIDE_PX = 256, 384
+"""Images are looked at at about this size, squared, and at 1.5 times of it; large ones at the second."""
+LARGE_PX = 700
 MOST = 300
 """More good images than this teach little more and take longer: this many are taken, evenly over the folder."""
 
@@ -41,9 +42,7 @@ def command(
     models: Annotated[
         Path | None, typer.Option(help="Where the model goes; default: models in the state folder.")
     ] = None,
-    side: Annotated[
-        int, typer.Option(min=128, max=1024, help="Working size: images are looked at at this side.")
-    ] = SIDE_PX,
+    side: Annotated[int | None, typer.Option(min=64, max=1024, help="Working size; default: by the images.")] = None,
     most: Annotated[int, typer.Option(min=5, max=1000, help="At most this many images are taken.")] = MOST,
     threads: Annotated[int, typer.Option(min=1, max=64, help="Threads of the feature network.")] = 2,
 ) -> None:
@@ -71,7 +70,7 @@ def command(
         console.print(f"would teach {name}/{version} into {into}", highlight=False)
         return
     begun = time.perf_counter()
-    working_wh = working_size(good_set.size_wh, side)
+    working_wh = working_size(good_set.size_wh, side or side_for(good_set.size_wh))
     making = Making(network=feature_network(resolve(MODELS, NETWORK)), working_wh=working_wh, threads=threads)
     lesson = _learn(good_set, making, false_reject_rate, console)
     seconds = time.perf_counter() - begun
@@ -85,6 +84,11 @@ def command(
     )
     folder = write_model(into, making, lesson, recorded)
     _say(folder, lesson, recorded, seconds, as_json=json_lines)
+
+
+def side_for(size_wh: tuple[int, int]) -> int:
+    """The working size for images of this size."""
+    return LARGE_SIDE_PX if size_wh[0] * size_wh[1] >= LARGE_PX**2 else SIDE_PX
 
 
 def _next_version(models: Path, name: str, force: bool) -> str:

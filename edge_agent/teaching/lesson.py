@@ -101,8 +101,12 @@ def _learned(images: Halves, block: int, folds: Sequence[npt.NDArray[np.intp]]) 
     for fold in folds:
         mean, whitening = fit(np.delete(images, fold, axis=0), block)
         away[fold] = distances(images[fold].astype(np.float32), mean, whitening, block)
+    scores = np.empty(len(images), np.float64)
+    for fold in folds:
+        # An image must not have a say in how far away is far at its own places.
+        centre, spread = _places(np.delete(away, fold, axis=0))
+        scores[fold] = [peak(map_) for map_ in (away[fold] - centre) / spread]
     centre, spread = _places(away)
-    scores = np.array([peak(map_) for map_ in (away - centre) / spread], np.float64)
     middle = float(np.median(scores))
     deviation = max(1.4826 * float(np.median(np.abs(scores - middle))), 0.02 * abs(middle), 1e-3)
     mean, whitening = fit(images, block)

@@ -23,7 +23,9 @@ def cropped(taps: Sequence[Floats]) -> list[Floats]:
     return [tap[:, rim:-rim, rim:-rim] for tap, rim in zip(taps, rims, strict=True)]
 
 
-BLOCKS = {"deep": 2, "wide": 1, "vast": 1, "tone": 1}
+FINER = 1.5
+"""The view ``fine`` looks at the image at this many times the working size."""
+BLOCKS = {"deep": 2, "wide": 1, "vast": 1, "tone": 1, "fine": 2}
 """Views, and the side of the blocks of places that share a covariance."""
 
 
@@ -42,12 +44,27 @@ def views(taps: Sequence[Floats], bgr: npt.NDArray[np.uint8]) -> dict[str, Float
         taps: feature maps of `STRIDES`, (C, h, w).
         bgr: the working image itself, (H, W, 3).
     """
-    two, four, eight, sixteen = taps
-    deep = np.concatenate([pooled(eight, 2), sixteen])
+    two, four, eight, _ = taps
+    deep = deep_cells(taps)
     shallow = np.concatenate([pooled(two, 16), pooled(four, 8), pooled(eight, 4)])
     found = {"deep": deep, "wide": shallow, "vast": pooled(deep, 2)}
     made = {name: np.ascontiguousarray(view.transpose(1, 2, 0)) for name, view in found.items()}
     return made | {"tone": tone(bgr)}
+
+
+def deep_cells(taps: Sequence[Floats]) -> Floats:
+    """Strides 8 and 16 on a grid of 16 pixels, (C, h, w)."""
+    return np.concatenate([pooled(taps[2], 2), taps[3]])
+
+
+def fine(taps: Sequence[Floats]) -> Floats:
+    """The view ``fine``: ``deep`` of the image at `finer_size`, for thin lines."""
+    return np.ascontiguousarray(deep_cells(taps).transpose(1, 2, 0))
+
+
+def finer_size(size_wh: tuple[int, int]) -> tuple[int, int]:
+    """Width and height for `fine`."""
+    return _on_grid(size_wh[0] * FINER), _on_grid(size_wh[1] * FINER)
 
 
 def tone(bgr: npt.NDArray[np.uint8]) -> Floats:

@@ -56,7 +56,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def teach(folder: Path, *more: str, good: str = "good") -> Result:
     words = ["teach", "--good", str(folder / good), "--name", "paint", "--models", str(folder / "models")]
-    return RUN.invoke(build("teach"), [*words, "--false-reject-rate", "0.05", "--side", "128", *more])
+    return RUN.invoke(build("teach"), [*words, "--false-reject-rate", "0.05", "--side", "96", *more])
 
 
 def test_flawed_images_rank_above_good_ones_and_are_not_accepted(taught: Path) -> None:

@@ -12,7 +12,7 @@ from edge_agent.adapters.detectors.session import RUNTIME_ERRORS, open_session
 from edge_agent.config.stations import DetectorOptions
 from edge_agent.domain.faults import ConfigError, PartFault
 from edge_agent.domain.frame import Pixels
-from edge_agent.teaching.views import PAD_PX, cropped, views
+from edge_agent.teaching.views import PAD_PX, cropped, fine, finer_size, views
 
 Floats = npt.NDArray[np.float32]
 
@@ -49,16 +49,20 @@ class Backbone:
             PartFault: the network failed, or what it gave is not finite.
         """
         image = worked(pixels, self._size_wh)
+        found = views(self._taps(image), image)
+        found["fine"] = fine(self._taps(worked(pixels, finer_size(self._size_wh))))
+        if not all(np.isfinite(view).all() for view in found.values()):
+            raise PartFault("detector.output", f"model {self._name}: its features are not finite")
+        return found
+
+    def _taps(self, image: npt.NDArray[np.uint8]) -> list[Floats]:
         padded = cv2.copyMakeBorder(image, PAD_PX, PAD_PX, PAD_PX, PAD_PX, cv2.BORDER_REFLECT_101)
         tensor = np.ascontiguousarray(np.asarray(padded, np.uint8)[:, :, ::-1].transpose(2, 0, 1))[None]
         try:
             taps = self.session.run(list(OUTPUTS), {self._input: tensor})
         except RUNTIME_ERRORS as error:
             raise PartFault("detector.failed", f"model {self._name}: {error}") from error
-        found = views(cropped([np.asarray(tap[0], np.float32) for tap in taps]), image)
-        if not all(np.isfinite(view).all() for view in found.values()):
-            raise PartFault("detector.output", f"model {self._name}: its features are not finite")
-        return found
+        return cropped([np.asarray(tap[0], np.float32) for tap in taps])
 
     def carried(self) -> bytes | None:
         """What `with_surface` put into the file."""
