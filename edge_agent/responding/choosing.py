@@ -8,7 +8,7 @@ answer goes through the candidates first and chooses then; it may always say tha
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edge_agent.domain import token as tokens
@@ -60,6 +60,7 @@ class Question:
         shown: by cause, the signature whose expectations are listed.
         terms: by cause, what each fact adds in the ranker's arithmetic (log-odds).
         tools: calls that may be asked for, with what each tells.
+        named: by token, its words where the plant has its own name for a signal.
     """
 
     candidates: tuple[Cause, ...]
@@ -67,16 +68,11 @@ class Question:
     shown: Mapping[str, Signature]
     terms: Mapping[str, Mapping[str, float]]
     tools: Mapping[str, str]
+    named: Mapping[str, str] = field(default_factory=dict)
 
     def ordered(self, order: Sequence[int]) -> "Question":
         """The same question with its candidates in another order."""
-        return Question(
-            candidates=tuple(self.candidates[place] for place in order),
-            evidence=self.evidence,
-            shown=self.shown,
-            terms=self.terms,
-            tools=self.tools,
-        )
+        return replace(self, candidates=tuple(self.candidates[place] for place in order))
 
     def key_of(self, cause_id: str) -> str:
         """``K1``, ``K2``, ... of a candidate."""
@@ -127,6 +123,7 @@ def question(
         shown={cause.cause_id: _signature(cause, facts.values()) for _, cause in pairs},
         terms={one.cause_id: {term.evidence_id: term.delta for term in one.terms} for one, _ in pairs},
         tools=dict(tools or {}),
+        named={one.token: one.words for one in analysis.evidence if one.token},
     )
 
 
@@ -180,7 +177,7 @@ def task(
     """
     blocks = [
         "CANDIDATES\n" + "\n".join(_candidate(asked, place, cause) for place, cause in enumerate(asked.candidates, 1)),
-        "EVIDENCE\n" + "\n".join(_fact(one) for one in asked.evidence.values()),
+        "EVIDENCE\n" + "\n".join(_fact(asked, one) for one in asked.evidence.values()),
     ]
     if found:
         blocks.append("FOUND\n" + "\n".join(found))
@@ -202,16 +199,18 @@ def task(
 def _candidate(asked: Question, place: int, cause: Cause) -> str:
     shown = asked.shown[cause.cause_id]
     sides = (("expects", shown.all_of), ("may show", shown.any_of), ("excludes", shown.none_of))
-    told = [f"{word} {'; '.join(_words(one.token) for one in found)}" for word, found in sides if found]
+    told = [f"{word} {'; '.join(_words(asked, one.token) for one in found)}" for word, found in sides if found]
     return " | ".join([f"K{place}", clean(cause.name), *told])
 
 
-def _fact(one: Evidence) -> str:
-    return f"{one.evidence_id} | {'seen' if one.polarity is Polarity.PRESENT else 'not seen'} | {one.words}"
+def _fact(asked: Question, one: Evidence) -> str:
+    seen = "seen" if one.polarity is Polarity.PRESENT else "not seen"
+    return f"{one.evidence_id} | {seen} | {_words(asked, one.token or '')}"
 
 
-def _words(token: str | None) -> str:
-    return tokens.phrase(token or "").replace("_", " ")
+def _words(asked: Question, token: str) -> str:
+    """The same words for a fact and for who expects it, so that they can be compared."""
+    return asked.named.get(token) or tokens.phrase(token).replace("_", " ")
 
 
 def tally(asked: Question, cause_id: str) -> dict[str, int]:
