@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.mes.letters import confirms
-from edge_agent.simulation.mes.ledger import TRIES, Answer, Ledger
+from edge_agent.simulation.mes.ledger import AGAIN_AFTER_S, DOUBLINGS, Answer, Ledger
 from edge_agent.simulation.mes.technician import Habits, Technician
 from edge_agent.simulation.mes.truth import Fault, Repairs, Truth
 
@@ -135,9 +135,22 @@ def test_an_answer_is_repeated_until_the_box_has_heard_it(tmp_path: Path) -> Non
         now += 1000
     ledger.heard("o-accepted")
     events = []
-    for _ in range(TRIES + 3):
+    for _ in range(20):
         for answer in ledger.due(now):
             events.append(answer.event)
             ledger.said(answer, now)
-        now += 10_000
-    assert events == ["closed"] * TRIES, "not for ever"
+        assert ledger.due(now) == [], "not at once again"
+        now += AGAIN_AFTER_S * 2.0**DOUBLINGS
+    assert events == ["closed"] * 20, "for as long as the box is away"
+
+
+def test_an_answer_that_was_heard_before_it_was_marked_as_said_counts_as_said_once(tmp_path: Path) -> None:
+    """The MES was killed between the two."""
+    ledger = Ledger(tmp_path / "mes.sqlite3")
+    ledger.plan([_answer("accepted", 0.0), _answer("closed", 0.0)])
+    (answer,) = ledger.due(1.0)
+    assert ledger.heard("o-accepted") == [answer]
+    assert ledger.said(answer, 1.0)
+    assert not ledger.said(answer, 1.0)
+    assert ledger.heard("o-accepted") == []
+    assert [each.event for each in ledger.due(2.0)] == ["closed"], "the next one is not held back"

@@ -9,8 +9,8 @@ from typing import Any
 
 AGAIN_AFTER_S = 30.0
 """The box has not acknowledged an answer: it is said again, doubling, ..."""
-TRIES = 5
-"""... so often."""
+DOUBLINGS = 4
+"""... so often, and then at that interval for as long as it takes: a box may be away for days."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS seen (source TEXT, id TEXT, PRIMARY KEY (source, id)) WITHOUT ROWID;
@@ -124,9 +124,9 @@ class Ledger:
     def due(self, now: float) -> list[Answer]:
         """What is to be said now, oldest first; nothing of an order that comes after an unsaid thing of it."""
         return self._answers(
-            "heard = 0 AND tries < ? AND due_at <= ? AND NOT EXISTS (SELECT 1 FROM answers b"
+            "heard = 0 AND due_at <= ? AND NOT EXISTS (SELECT 1 FROM answers b"
             " WHERE b.order_id = a.order_id AND b.seq < a.seq AND b.tries = 0) ORDER BY due_at, seq",
-            (TRIES, now),
+            (now,),
         )
 
     def _answers(self, where: str, values: tuple[Any, ...]) -> list[Answer]:
@@ -142,7 +142,7 @@ class Ledger:
     def said(self, answer: Answer, now: float) -> bool:
         """The broker has it; should the box not acknowledge it, it is said again later. True: for the first time."""
         first = self._db.execute("SELECT tries FROM answers WHERE seq = ?", (answer.seq,)).fetchone() == (0,)
-        again_at = now + self._again_after_s * 2.0**answer.tries
+        again_at = now + self._again_after_s * 2.0 ** min(answer.tries, DOUBLINGS)
         self._db.execute("UPDATE answers SET tries = tries + 1, due_at = ? WHERE seq = ?", (again_at, answer.seq))
         return first
 
