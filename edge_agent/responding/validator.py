@@ -7,7 +7,7 @@ costs good sentences and lets no invented cause, action, part or number through.
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_agent.domain.evidence import Evidence, Polarity
@@ -179,11 +179,10 @@ def _number(answer: _Answer, brief: Brief) -> Iterator[Violation]:
     elif any(not _in_place(match) for match in PLACEHOLDER.finditer(answer.text)):
         yield Violation(rule="V4.placeholder", text="use placeholders as in the evidence list: from before to value")
     bare = _CANDIDATE.sub(" ", _IDS.sub(" ", _without_phrases(answer, brief)))
-    figures = [figure for key in answer.citations if key in brief.evidence for figure in _figures(brief, key)]
-    literal = _NUMBER.findall(bare)
+    cited = [key for key in answer.citations if key in brief.evidence]
     strange = any(char.isnumeric() and not (char.isascii() and char.isdigit()) for char in bare)
     glued = re.search(r"[^\W\d]\d|\d[^\W\d]", bare)
-    foreign = any(not _is_figure(number, figures) for number in literal)
+    foreign = any(not _is_figure(match[0], _due(match, cited, brief)) for match in _NUMBER.finditer(bare))
     if strange or glued or foreign or NUMBER_WORDS & set(_WORD.findall(bare.lower())):
         yield Violation(rule="V4.number", text="write no numbers, also not as words; use placeholders")
 
@@ -204,12 +203,12 @@ def _in_place(match: re.Match[str]) -> bool:
     return bool(re.search(f"(?:{before})$", text[: match.start()])) and bool(re.match(behind, text[match.end() :]))
 
 
-def _figures(brief: Brief, key: str) -> Iterator[float]:
-    one = brief.evidence[key]
-    scale = 100 if one.unit == "share" else 1
-    for figure in (one.value, one.baseline):
-        if figure is not None:
-            yield abs(scale * figure)
+def _due(match: re.Match[str], cited: Sequence[str], brief: Brief) -> list[float]:
+    """The figures that may stand there: what it was behind "from", what it is anywhere else."""
+    was = bool(re.search(r"\bfrom\s+$", match.string[: match.start()], re.IGNORECASE))
+    found = [brief.evidence[key] for key in cited]
+    scaled = [(100 if one.unit == "share" else 1, one.baseline if was else one.value) for one in found]
+    return [abs(scale * figure) for scale, figure in scaled if figure is not None]
 
 
 def _is_figure(number: str, figures: list[float]) -> bool:
@@ -269,8 +268,8 @@ def _entailment(answer: _Answer, brief: Brief) -> Iterator[Violation]:
         yield Violation(rule="V6.entailment", text="facts fit the cause; do not say that one causes the other")
     for clause in _clauses(answer):
         words, keys = set(_WORD.findall(clause.lower())), set(_IDS.findall(clause))
-        turned = words & FOR_WORDS and keys & set(brief.speaks_against)
-        if turned or ("against" in words) != bool(keys & set(brief.speaks_against)):
+        contrary, said = keys & set(brief.speaks_against), "against" in words
+        if (words & FOR_WORDS and contrary) or said != bool(contrary) or (said and keys - contrary):
             yield Violation(rule="V6.entailment", text="do not turn a fact against the side it speaks for")
             return
 
@@ -312,7 +311,11 @@ def _bound(clause: str, answer: _Answer, brief: Brief) -> bool:
     Beside an id even the words of the suspect and of the class are that fact's, or do not belong there.
     """
     own = PLACEHOLDER.sub(" ", clause)
-    named = [key for key in _IDS.findall(clause) if key in brief.evidence]
+    named = [key for key in _IDS.findall(own) if key in brief.evidence]
+    placed = [name.partition(".")[0] for name in PLACEHOLDER.findall(clause) if _IDS.match(name)]
+    if named and set(placed) - set(named):
+        return False
+    named = named or [key for key in placed if key in brief.evidence]
     if named:
         own = re.sub(rf"\b{re.escape(brief.incident.code.replace('_', ' '))} defects?\b", " ", own, flags=re.IGNORECASE)
     free = GENERAL if named else GENERAL | _names(brief)
