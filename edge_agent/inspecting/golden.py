@@ -32,7 +32,7 @@ class Goldens:
         try:
             self._load(Path(rule.image_path))
         except PartFault as fault:
-            raise ConfigError(f"golden image {rule.image_path}: {fault.text}") from fault
+            raise ConfigError(fault.text) from fault
 
     def reference(self, rule: GoldenRule | None, frame: Frame) -> Reference | None:
         """The reference of this frame's part; None when the recipe has none.
@@ -57,7 +57,8 @@ class Goldens:
         try:
             reference = Reference.of(self._read(path))
         except PartFault as fault:
-            raise PartFault("golden.unreadable", f"golden image {path}: {fault.text}") from fault
+            why = fault.text.removeprefix(f"{path}: ")
+            raise PartFault("golden.unreadable", f"golden image {path}: {why}") from fault
         with self._lock:
             self._kept[key] = reference
             if len(self._kept) > _KEPT:

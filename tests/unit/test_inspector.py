@@ -1,13 +1,15 @@
 """Fail closed: no fault of any stage ends in an accepted part."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.domain.faults import PartFault, Transient
+from edge_agent.adapters.cameras.image_file import read_image
+from edge_agent.domain.faults import ConfigError, PartFault, Transient
 from edge_agent.domain.frame import Pixels
 from edge_agent.domain.inspection import Disposition, Evaluation
 from edge_agent.domain.part import Shot
@@ -88,6 +90,16 @@ def test_an_unknown_product_is_held() -> None:
     clock = FakeClock()
     inspection = inspector(clock, BOARD, FakeDetector()).inspect(shot(clock, product="other")).inspection
     assert [reason.code for reason in inspection.reasons] == ["recipe.missing"]
+
+
+@pytest.mark.parametrize("name", ["none.png", "text.png"])
+def test_a_golden_image_that_cannot_be_used_is_named_once(tmp_path: Path, name: str) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    path = str(tmp_path / name)
+    with pytest.raises(ConfigError) as told:
+        Goldens(read_image).check(GoldenRule(image_path=path))
+    assert str(told.value).startswith(f"golden image {path}: ")
+    assert str(told.value).count(path) == 1
 
 
 def test_a_missing_golden_image_holds_the_part() -> None:

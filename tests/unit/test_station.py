@@ -20,9 +20,12 @@ from tests.unit.test_inspector import recipe
 class Line:
     """A station on fakes."""
 
-    def __init__(self, outcomes: list[object], *, capacity: int = 2, every_shot: bool = True) -> None:
+    def __init__(
+        self, outcomes: list[object], *, capacity: int = 2, every_shot: bool = True, camera_is_away: bool = False
+    ) -> None:
         self.clock = FakeClock()
         self.camera = FakeCamera(self.clock, outcomes)  # type: ignore[arg-type]
+        self.camera.refuses_to_open = camera_is_away
         self.recorder = FakeRecorder()
         self.actuator = FakeActuator()
         self.health = Health()
@@ -127,6 +130,30 @@ def test_a_lost_camera_holds_parts_until_it_returns() -> None:
     line.inspecting.step()
     assert line.evaluations[-1] == Evaluation.OK
     assert line.actuator.is_ready
+
+
+def test_a_camera_that_is_away_at_the_start_is_a_fault_for_the_line() -> None:
+    line = Line([board()], camera_is_away=True)
+    assert (line.actuator.is_ready, line.actuator.is_fault) == (False, True)
+    assert [entry.component for entry in line.health.blocking()] == ["camera:aoi-1"]
+    line.camera.refuses_to_open = False
+    line.clock.advance(2)
+    line.inspecting.step()
+    assert (line.actuator.is_ready, line.actuator.is_fault) == (True, False)
+    assert line.health.blocking() == []
+
+
+def test_no_part_is_asked_for_while_results_cannot_be_recorded() -> None:
+    line = Line([board(), board()])
+    line.trigger_parts(1)
+    line.recorder.fails = True
+    line.inspecting.step()
+    assert (line.actuator.is_ready, line.actuator.is_fault) == (False, True)
+    assert [entry.component for entry in line.health.blocking()] == ["recording:aoi-1"]
+    line.recorder.fails = False
+    line.inspecting.step()
+    assert (line.actuator.is_ready, line.actuator.is_fault) == (True, False)
+    assert line.health.blocking() == []
 
 
 def test_what_cannot_be_recorded_is_held_and_recorded_later() -> None:
