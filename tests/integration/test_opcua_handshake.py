@@ -1,10 +1,12 @@
 """A PLC with an OPC UA server, in a process of its own, asks for parts; trigger and actuator answer it."""
 
 import json
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,3 +179,38 @@ def test_what_the_server_has_not_is_a_configuration_error() -> None:
         with pytest.raises(Transient, match="heartbeat stopped"):
             dead.wait(3)
         dead.close()
+
+
+def keys(folder: Path) -> dict[str, Any]:
+    """Self-signed certificates of both sides; the box's options for them."""
+    for name in ("server", "box"):
+        subject = f"/CN={name}"
+        words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", subject]
+        words += ["-addext", f"subjectAltName=URI:urn:{name},DNS:localhost", "-outform", "DER"]
+        words += ["-keyout", str(folder / f"{name}.pem"), "-out", str(folder / f"{name}.der")]
+        subprocess.run(words, check=True, capture_output=True, timeout=60)
+    (folder / "password").write_text("secret\n")
+    return {
+        "security": "encrypt",
+        "certificate": str(folder / "box.der"),
+        "private_key": str(folder / "box.pem"),
+        "server_certificate": str(folder / "server.der"),
+        "username": "box",
+        "password_file": str(folder / "password"),
+    }
+
+
+def test_an_encrypted_connection_with_a_password(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is missing")
+    port, secure = free_port(), keys(tmp_path)
+    with opcua_plc(port, keys=tmp_path):
+        source = trigger(port, timeout_ms=4_000, **secure)
+        eventually(source.open)
+        assert source.wait(0.1) is None
+        source.close()
+        (tmp_path / "password").write_text("wrong")
+        with pytest.raises((ConfigError, Transient)):
+            trigger(port, timeout_ms=4_000, **secure).open()
+        with pytest.raises((ConfigError, Transient)):
+            trigger(port, timeout_ms=4_000).open()

@@ -200,3 +200,36 @@ def test_a_heartbeat_that_stops_is_a_lost_plc() -> None:
         with pytest.raises(Transient, match="heartbeat stopped"):
             dead.wait(2)
         dead.close()
+
+
+def test_the_product_is_said_back_and_results_lie_in_places() -> None:
+    port = free_port()
+    with line(port) as client:
+        source = trigger(port, product_echo_register=60, while_busy="queue")
+        client.write_register(memory.PRODUCT, 1)
+        source.open()
+        assert client.read_holding_registers(60).registers == [1]
+        client.write_register(memory.PRODUCT, 7)
+        assert source.wait(0.4) is None
+        assert client.read_holding_registers(60).registers == [0]
+        source.close()
+        options = ModbusActuatorOptions(
+            kind="modbus", host="127.0.0.1", port=port, part_id_words=2, result_slots=3, result_register=32,
+            result_sequence_register=33, result_part_id_register=34,
+        )  # fmt: skip
+        answer = ModbusActuator(options, station_id="s", clock=CLOCK)
+        answer.open()
+        for sequence in (1, 2, 3, 4):
+            asked = Shot(
+                shot_id=CLOCK.new_id(), station_id="s", part_id=f"P{sequence}", product_id="b", trigger_id="t",
+                triggered_at=CLOCK.now(), triggered_ns=CLOCK.monotonic_ns(), sequence=sequence,
+            )  # fmt: skip
+            answer.busy(asked)
+            answer.settle(inspected(asked))
+        places = client.read_holding_registers(32, count=12).registers
+        assert [places[at : at + 4] for at in (0, 4, 8)] == [
+            [3, 3, *memory.words("P3", 2)],
+            [1, 4, *memory.words("P4", 2)],
+            [2, 2, *memory.words("P2", 2)],
+        ]
+        answer.close()

@@ -1,8 +1,9 @@
 """A PLC with an OPC UA server (asyncua), and a scan loop that does the PLC's side of docs/plc.md.
 
-Usage: opcua_plc.py PORT PARTS TIMEOUT_MS. Asks for PARTS parts, one after the other, and prints one JSON line for each:
-sequence, part, result (accept, reject, hold, or no-answer after TIMEOUT_MS) and the result's id. It then serves, with
-its heartbeat, until it is killed.
+Usage: opcua_plc.py PORT PARTS TIMEOUT_MS [FOLDER]. With a folder (server.der, server.pem) it takes encrypted
+connections of user "box" with password "secret" only. Asks for PARTS parts, one after the other, and prints one JSON
+line for each: sequence, part, result (accept, reject, hold, or no-answer after TIMEOUT_MS) and the result's id. It then
+serves, with its heartbeat, until it is killed.
 """
 
 import asyncio
@@ -12,6 +13,8 @@ import time
 from typing import Any
 
 from asyncua import Server, ua
+from asyncua.crypto.permission_rules import UserRole
+from asyncua.server.user_managers import User, UserManager
 
 URI = "urn:test:plc"
 PREFIX = "Inspect."
@@ -75,10 +78,21 @@ class Plc:
         return outcome
 
 
-async def main(port: int, parts: int, timeout_ms: int) -> None:
+class OnlyTheBox(UserManager):
+    """One user, one password."""
+
+    def get_user(self, iserver: Any, username: Any = None, password: Any = None, certificate: Any = None) -> Any:
+        return User(role=UserRole.User) if (username, password) == ("box", "secret") else None
+
+
+async def main(port: int, parts: int, timeout_ms: int, folder_of_keys: str = "") -> None:
     """Serve, ask, report."""
-    server = Server()
+    server = Server(user_manager=OnlyTheBox() if folder_of_keys else None)
     await server.init()
+    if folder_of_keys:
+        await server.load_certificate(f"{folder_of_keys}/server.der")
+        await server.load_private_key(f"{folder_of_keys}/server.pem")
+        server.set_security_policy([ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt])
     server.set_endpoint(f"opc.tcp://127.0.0.1:{port}")
     index = await server.register_namespace(URI)
     plc = Plc()
@@ -105,4 +119,4 @@ async def beat(plc: Plc) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*(int(argument) for argument in sys.argv[1:])))
+    asyncio.run(main(*(int(argument) for argument in sys.argv[1:4]), *sys.argv[4:]))

@@ -90,11 +90,14 @@ def plc(port: int, *, parts: int = 0, timeout_ms: int = 2_000) -> Iterator[subpr
 
 
 @contextmanager
-def opcua_plc(port: int, *, parts: int = 0, timeout_ms: int = 2_000) -> Iterator[subprocess.Popen[str]]:
-    """An asyncua server with a PLC's scan loop."""
+def opcua_plc(
+    port: int, *, parts: int = 0, timeout_ms: int = 2_000, keys: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """An asyncua server with a PLC's scan loop; with ``keys`` it takes encrypted connections only."""
     if importlib.util.find_spec("asyncua") is None:
         pytest.skip("asyncua is missing: install the extra opcua")
     command = [sys.executable, str(HERE / "opcua_plc.py"), str(port), str(parts), str(timeout_ms)]
+    command += [str(keys)] if keys else []
     with _running(command) as controller:
         yield controller
 

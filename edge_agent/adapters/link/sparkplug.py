@@ -47,6 +47,7 @@ FAREWELL_S = 1.0
 CONNECT_S = 10.0
 """From TCP to the answered subscription."""
 FACT = "sparkplug"
+REFUSED = "the broker refused this box; check user name, password, certificate and access rules"
 _DISCONNECT_WITH_WILL = 0x04
 _MAX_INBOX = 100
 
@@ -124,7 +125,7 @@ class SparkplugOut:
                 time.sleep(LOOP_S if caught_up else 0.0)
             return not caught_up
         if self._client.loop(LOOP_S if self._sent >= self._history_to else 0.01) != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self._lost("the connection was lost")
+            self._lost(REFUSED if self._link is _Link.REFUSED else "the connection was lost")
             return False
         self._progress()
         return self._node.born and self._sent < self._history_to
@@ -157,7 +158,7 @@ class SparkplugOut:
     def _progress(self) -> None:
         """What a connection that is there has to do next."""
         if self._link is _Link.REFUSED:
-            self._lost("the broker refused this box; check user name, password, certificate and access rules")
+            self._lost(REFUSED)
             return
         if self._link is _Link.SUBSCRIBED:
             self._link, self._history_to = _Link.READY, -1
