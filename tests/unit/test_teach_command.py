@@ -15,6 +15,8 @@ from edge_agent.adapters.clock import SystemClock
 from edge_agent.adapters.detectors.catalogue import read_card
 from edge_agent.adapters.detectors.taught import TaughtDetector
 from edge_agent.cli import build
+from edge_agent.commands.desk import Desk
+from edge_agent.config.load import load_recipe
 from edge_agent.config.stations import DetectorOptions
 from edge_agent.domain.faults import ConfigError, PartFault
 from edge_agent.domain.frame import Frame
@@ -120,6 +122,31 @@ def test_models_verify_sees_it_and_notices_a_changed_file(taught: Path, tmp_path
     done = RUN.invoke(build("models"), ["models", "verify", "paint", "--models", str(tmp_path)])
     assert done.exit_code == 1
     assert "sha256" in done.output
+
+
+RECIPE = """
+id: paint
+version: 1
+product: paint
+model: paint
+judges:
+  - {kind: gauge, name: bright, measure: count, start_xy_px: [0, 0], end_xy_px: [64, 64], low: 0, high: 999}
+"""
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [("", {"NOT_OK", "NOT_DECIDABLE"}), ("limits: {anomaly: {reject_score: 0.999, doubt_score: 0.998}}", {"OK"})],
+)
+def test_the_recipe_has_the_last_word_and_the_judges_are_asked(
+    taught: Path, tmp_path: Path, limits: str, expected: set[str]
+) -> None:
+    recipe = tmp_path / "paint.yaml"
+    recipe.write_text(RECIPE + limits + "\n")
+    desk = Desk(load_recipe(recipe), models=taught / "models")
+    found = [desk.inspect_file(file) for file in sorted((taught / "new").glob("hole-*.png"))]
+    assert {one.evaluation.value for one in found} <= expected
+    assert all([opinion.judge for opinion in one.opinions] == ["model", "bright"] for one in found)
 
 
 def test_a_frame_of_another_shape_is_a_fault_of_the_part(taught: Path) -> None:
