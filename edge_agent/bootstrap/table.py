@@ -11,7 +11,7 @@ from edge_agent.adapters.link.commands import CommandHandler
 from edge_agent.adapters.link.inbox import InboxHandlers
 from edge_agent.bootstrap.box_state import verbs
 from edge_agent.bootstrap.housekeeping import Housekeeping
-from edge_agent.bootstrap.own_process import DEADLINE_S, FIT_DEADLINE_S, DiagnosisProcess, FittingProcess
+from edge_agent.bootstrap.own_process import DEADLINE_S, FIT_DEADLINE_S, START_S, DiagnosisProcess, FittingProcess
 from edge_agent.bootstrap.parts import Parts, StationParts, store_url
 from edge_agent.bootstrap.plant_metrics import EVERY, PlantMetrics
 from edge_agent.bootstrap.telemetry import Telemetry, sparkplug_rows, subscribe_telemetry
@@ -24,8 +24,9 @@ from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.printing import DocumentMaker, request_shift_report
 from edge_agent.responding.narrate import Narrator
 from edge_agent.responding.order import add_narrative
-from edge_agent.responding.responder import TRIES, Responder
+from edge_agent.responding.responder import Responder
 from edge_agent.responding.settings import settings_of
+from edge_agent.runtime.memory import give_back
 from edge_agent.schedule import Job, Schedule, daily_at, every
 from edge_agent.web.app import build_app
 from edge_agent.web.server import WebServer
@@ -56,13 +57,13 @@ def table(parts: Parts, *, is_alive: Callable[[], bool] = lambda: True) -> list[
         row(
             "respond",
             lambda: Loop(work=responder(parts, diagnosis).step, end=diagnosis.close),
-            silence_s=TRIES * DEADLINE_S + 60,
+            silence_s=DEADLINE_S + START_S + 60,
             interrupt=diagnosis.close,
         ),
         row(
             "learn",
             lambda: Loop(work=learner(parts, fitting).step, end=fitting.close),
-            silence_s=FIT_DEADLINE_S + 60,
+            silence_s=FIT_DEADLINE_S + START_S + 60,
             interrupt=fitting.close,
         ),
         row("plant records", lambda: Loop(work=intake.step), silence_s=30),
@@ -346,6 +347,7 @@ def jobs(parts: Parts) -> list[Job]:
         Job(name="changed state", when=every(timedelta(seconds=1)), run=lambda: tell_changed_state(parts)),
         Job(name="gauges", when=every(timedelta(seconds=5)), run=house.measure),
         Job(name="expire messages", when=every(timedelta(minutes=1)), run=house.expire_messages),
+        Job(name="memory", when=every(timedelta(minutes=1)), run=give_back),
         Job(name="retention", when=every(timedelta(minutes=10)), run=house.prune),
     ]
 

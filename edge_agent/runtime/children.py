@@ -74,6 +74,7 @@ class Child:
         max_rss_mb: resident memory (MB, 10**6 bytes) above which the child is killed.
         max_answer_bytes: longest answer that is read.
         environment: variables that it has besides the agent's.
+        start_s: what a call gets on top of its own time when the child must be started for it.
         monotonic_ns: the clock of deadlines and back-off.
     """
 
@@ -87,9 +88,11 @@ class Child:
         max_rss_mb: int | None = None,
         max_answer_bytes: int = 16 << 20,
         environment: Mapping[str, str] | None = None,
+        start_s: float = 0.0,
         monotonic_ns: MonotonicNs = time.monotonic_ns,
     ) -> None:
         self._environment = dict(environment or {})
+        self._start_ns = int(start_s * 1e9)
         self._hello = frame(pickle.dumps((list(sys.path), target, dict(arguments))))
         self._name = name
         self._nice = nice
@@ -115,7 +118,8 @@ class Child:
         return process.rss_mb() if process is not None else 0.0
 
     def call(self, method: str, payload: Mapping[str, Any], timeout_s: float) -> Any:
-        """Run ``object.method(**payload)`` in the child, started if need be; the time includes the start.
+        """Run ``object.method(**payload)`` in the child, started if need be; the time includes the start but for
+        ``start_s``.
 
         Returns:
             The result, as JSON carries it.
@@ -144,7 +148,8 @@ class Child:
     def _exchange(self, request: bytes, deadline_ns: int) -> dict[str, Any]:
         intact = False
         try:
-            answer = self._running(deadline_ns).exchange(request, deadline_ns)
+            process, deadline_ns = self._running(deadline_ns)
+            answer = process.exchange(request, deadline_ns)
             intact = True
         finally:
             if not intact:
@@ -153,18 +158,20 @@ class Child:
         self._recycle_if_grown()
         return answer
 
-    def _running(self, deadline_ns: int) -> "_Process":
+    def _running(self, deadline_ns: int) -> tuple["_Process", int]:
+        """The process, and until when the call may take: the start's own time is not its own to use."""
         if self._closed.is_set():
             raise Transient(f"{self._name}: closed")
         if self._process is not None and self._process.alive:
-            return self._process
+            return self._process, deadline_ns
         self._refuse_while_resting()
         self._process = process = _starter.submit(self._start).result()
         if self._closed.is_set():  # closed while it started
             process.kill()
-        _unwrapped(process.exchange(self._hello, deadline_ns), self._name)
+        began_ns = self._monotonic_ns()
+        _unwrapped(process.exchange(self._hello, deadline_ns + self._start_ns), self._name)
         log.info("child started", child=self._name, pid=process.pid)
-        return process
+        return process, deadline_ns + min(self._start_ns, self._monotonic_ns() - began_ns)
 
     def _start(self) -> "_Process":
         return _Process(

@@ -33,3 +33,14 @@ def settle_garbage_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def give_back() -> bool:
+    """Return the heaps' free pages to the system; False where the C library cannot.
+
+    A few milliseconds, without the interpreter's lock. What a burst has stretched does not stay resident.
+    """
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (OSError, AttributeError):
+        return False

@@ -79,3 +79,8 @@ class Obliging:
 
 def unbuildable() -> None:
     raise ConfigError("no such model: /nowhere.gguf")
+
+
+def slow_to_build(seconds: float) -> Obliging:
+    time.sleep(seconds)
+    return Obliging()

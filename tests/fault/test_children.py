@@ -56,6 +56,19 @@ def test_it_starts_with_the_first_call_and_keeps_its_state(child: Child) -> None
     assert (second["calls"], second["pid"]) == (2, first["pid"])
 
 
+@pytest.mark.parametrize(("start_s", "answers"), [(LONG_S, True), (0.0, False)])
+def test_a_start_has_time_of_its_own(start_s: float, answers: bool) -> None:
+    child = Child("tests.fakes.child_targets:slow_to_build", {"seconds": 2.0}, name="slow", start_s=start_s)
+    if answers:
+        assert child.call("greet", {"who": "you"}, 1.5)["calls"] == 1
+        with pytest.raises(Transient, match="deadline"):  # the start's time is not the next call's
+            child.call("hang", {}, 0.2)
+    else:
+        with pytest.raises(Transient, match="deadline"):
+            child.call("greet", {"who": "you"}, 1.5)
+    child.close()
+
+
 def test_large_payloads_go_through(child: Child) -> None:
     assert child.call("measure", {"blob": bytes(3_000_000)}, LONG_S) == 3_000_000
 
