@@ -13,8 +13,8 @@ from edge_agent.inspecting.gate import Reference, gate
 
 LEAST = 20
 """Frames from which limits can be set at all."""
-_DEVIATIONS = 5.0
-_BEYOND = 0.25
+_DEVIATIONS = 6.0
+_BEYOND = 0.5
 """Limits lie this share of the seen range outside of it, at least."""
 
 ANYTHING = (-1e9, 1e9)
@@ -63,7 +63,7 @@ def measure(pixels: Pixels, reference: Reference | None) -> Quality:
 def calibrate(seen: Sequence[Mapping[str, float]], base: ImageLimits) -> Calibration:
     """Limits from the metrics of good frames.
 
-    Each limit lies five deviations from the median, and a quarter of the seen range beyond what was seen, whichever is
+    Each limit lies six deviations from the median, and half of the seen range beyond what was seen, whichever is
     further: the frames are few and good ones must not be refused. Limits of metrics that were not measured (without a
     golden image) stay as they are.
 
