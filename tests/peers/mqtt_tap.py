@@ -64,12 +64,16 @@ class Tap:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            try:
+                broker = socket.create_connection(self._broker)
+            except OSError:
+                client.close()  # the broker is away: so are we
+                continue
             packets: list[Packet] = []
             with self._lock:
                 self.connections.append(packets)
                 self.open += 1
                 self.most_open = max(self.most_open, self.open)
-            broker = socket.create_connection(self._broker)
             threading.Thread(target=self._pump, args=(broker, client), daemon=True).start()
             threading.Thread(target=self._listen, args=(client, broker, packets), daemon=True).start()
 
