@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Integer, RowMapping, Select, and_, bindparam, exists, func, or_, select, text
+from sqlalchemy.dialects import postgresql, sqlite
 
 from edge_agent.adapters.store.codec import decode_strings, encode_strings, from_us, label, to_us
 from edge_agent.adapters.store.schema import outbox, outbox_content
@@ -73,7 +74,11 @@ _PENDING_DEPARTING, _RETRY_DEPARTING = _next(_DEPARTING, _PENDING, _FREE), _next
 _ANY_RETRY = select(outbox.c.sequence).where(_OF_THE_SENT, _ITS_TIME).limit(1)
 
 _KNOWN = select(outbox.c.sequence).where(outbox.c.message_id == bindparam("id"))
-_ADD = outbox.insert()
+_ADD = {
+    "sqlite": sqlite.insert(outbox).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(outbox).on_conflict_do_nothing().execution_options(preserve_rowcount=True),
+}
+"""Leaves a message that is there already alone."""
 _ADD_CONTENT = outbox_content.insert()
 _OLDEST = (
     select(outbox.c.created_us)
@@ -134,12 +139,11 @@ class SqlOutbox:
 
     def add(self, message: OutboundMessage) -> int:
         """The per-box sequence number it was given. Idempotent on message_id."""
-        known = self._session.first(_KNOWN, {"id": message.message_id})
-        if known is not None:
-            return int(known)
         sequence = self._session.take("outbox")
         content = _content(sequence, message)
-        self._session.write(_ADD, _fate(sequence, message))
+        if not self._session.write(_ADD[self._session.dialect], _fate(sequence, message)):
+            self._session.give_back("outbox")
+            return int(self._session.first(_KNOWN, {"id": message.message_id}))
         self._session.write(_ADD_CONTENT, content)
         self._session.outgoing = min(int(message.lane), self._session.outgoing)
         return sequence

@@ -71,6 +71,15 @@ class Session:
         self._counters[counter] = last + 1
         return last + 1
 
+    def give_back(self, counter: str) -> None:
+        """The number that was just taken is not needed."""
+        self._counters[counter] -= 1
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self.connection.dialect.name
+
     def flush(self) -> None:
         """Write the counters; belongs before the commit."""
         for counter, last in self._counters.items():

@@ -141,7 +141,7 @@ class Ledger:
 
     def said(self, answer: Answer, now: float) -> bool:
         """The broker has it; should the box not acknowledge it, it is said again later. True: for the first time."""
-        first = self._db.execute("SELECT tries FROM answers WHERE seq = ?", (answer.seq,)).fetchone() == (0,)
+        first = bool(self._db.execute("SELECT tries FROM answers WHERE seq = ?", (answer.seq,)).fetchone() == (0,))
         again_at = now + self._again_after_s * 2.0 ** min(answer.tries, DOUBLINGS)
         self._db.execute("UPDATE answers SET tries = tries + 1, due_at = ? WHERE seq = ?", (again_at, answer.seq))
         return first
