@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from edge_agent.adapters.clock import SystemClock
+from edge_agent.adapters.documents.glyphs import undrawable
 from edge_agent.bootstrap import parts
 from edge_agent.bootstrap.adapters import CAMERAS, adapter
 from edge_agent.bootstrap.folders import Folders
@@ -115,6 +116,7 @@ def _configured(configuration: Configuration) -> Iterator[Finding]:
     except ConfigError as error:
         yield fail("state folder", str(error), "make it and give it to the user that runs the agent")
     yield _cores(configuration)
+    yield _glyphs(configuration)
     yield from _models(configuration)
     yield _broker(configuration)
     yield from _cameras(configuration)
@@ -180,6 +182,18 @@ def _fonts() -> Finding:
     return ok("fonts", f"{len(families)} families, Noto Sans among them")
 
 
+def _glyphs(configuration: Configuration) -> Finding:
+    """The plant's own words are printed in orders and reports."""
+    catalogue = configuration.resolve(configuration.plant.diagnosis.catalogue)
+    files = {Path(name) for name in configuration.files} | {catalogue}
+    words = "".join(file.read_text(encoding="utf-8", errors="ignore") for file in files if file.is_file())
+    missing = undrawable(words)
+    if missing:
+        detail = f"no installed font has {len(missing)} characters of the configuration: {missing[:40]}"
+        return warn("glyphs", detail, "install a font that has them (apt-get install fonts-noto), or PDFs show boxes")
+    return ok("glyphs", "every character of the configuration can be printed")
+
+
 def _clock() -> Finding:
     answer = _run("timedatectl", "show", "--property=NTPSynchronized", "--value")
     if answer is None:
@@ -234,6 +248,8 @@ def _cores(configuration: Configuration) -> Finding:
 
 
 def _models(configuration: Configuration | None) -> Iterator[Finding]:
+    from edge_agent.adapters.detectors.catalogue import read_card, resolve
+    from edge_agent.adapters.detectors.making_taught import feature_network
     from edge_agent.config.stations import DetectorOptions
 
     if configuration is None:
@@ -248,6 +264,10 @@ def _models(configuration: Configuration | None) -> Iterator[Finding]:
         ]
     for name, options in dict(wanted).items():
         try:
+            if read_card(resolve(folder, name)).decode == "features":
+                network = feature_network(resolve(folder, name))
+                yield ok(f"model {name}", f"feature network {network.name[:40]}, for `edge-agent teach`")
+                continue
             detector = parts.detector(folder, name, options, SystemClock())
         except ConfigError as error:
             yield fail(f"model {name}", str(error), "restore the model's folder, or mend detector.providers")

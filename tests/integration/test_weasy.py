@@ -4,12 +4,14 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from edge_agent.adapters.documents.glyphs import undrawable
 from edge_agent.adapters.documents.weasy import WeasyPrinter, default_templates
 from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.ports import PrintJob
@@ -65,6 +67,41 @@ def test_sheet_is_two_pages_of_pdf_a_with_its_record(printer: WeasyPrinter, line
     assert "Clogged or turned etch nozzle" in text
     images = {image.name for page in reader.pages for image in page.images}
     assert len(images) >= 4
+
+
+def _figures(node: object) -> Iterator[Mapping[str, str]]:
+    """Every figure of a PDF's structure tree."""
+    found = node.get_object() if hasattr(node, "get_object") else node
+    if isinstance(found, list):
+        for one in found:
+            yield from _figures(one)
+    elif isinstance(found, dict):
+        if found.get("/S") == "/Figure":
+            yield found
+        yield from _figures(found.get("/K"))
+
+
+def test_charts_and_photos_can_be_read_out(printer: WeasyPrinter, line: Line, tmp_path: Path) -> None:
+    for job, told in ((line.sheet(), "Share of parts with open circuit"), (line.shift(), "Defects by class")):
+        printer.print(job, tmp_path / "read.pdf", TIMEOUT_S)
+        reader = pypdf.PdfReader(tmp_path / "read.pdf")
+        said = [figure.get("/Alt", "") for figure in _figures(reader.trailer["/Root"]["/StructTreeRoot"])]
+        assert len(said) >= 3
+        assert all(said)
+        assert any(told.lower() in one.lower() and re.search(r"\d", one) for one in said), said
+
+
+def test_characters_without_a_font_are_told_once(printer: WeasyPrinter, line: Line, tmp_path: Path) -> None:
+    strange = next((one for one in map(chr, range(0x10000, 0x20000)) if undrawable(one)), "")
+    if not strange:
+        pytest.skip("fontconfig is missing, or this machine's fonts have everything")
+    order = line.history.order
+    job = line.sheet(replace(order, problem=f"{order.problem} {strange}"))
+    with capture_logs() as logs:
+        for _ in range(2):
+            printer.print(job, tmp_path / "wo.pdf", TIMEOUT_S)
+    told = [one for one in logs if one["event"].startswith("no installed font")]
+    assert [one["characters"] for one in told] == [strange]
 
 
 def test_shift_report_prints(printer: WeasyPrinter, line: Line, tmp_path: Path) -> None:

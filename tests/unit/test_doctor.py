@@ -173,7 +173,14 @@ def test_models_of_the_product_are_sound() -> None:
     findings = list(doctor._models(None))
     assert findings
     for finding in findings:
-        check(finding, Level.OK, "golden parity holds")
+        assert "golden parity holds" in finding.detail or "feature network" in finding.detail, finding
+        check(finding, Level.OK)
+
+
+@pytest.mark.parametrize(("missing", "level"), [("", Level.OK), ("工", Level.WARN)])
+def test_characters_that_no_font_has(make: Make, monkeypatch: pytest.MonkeyPatch, missing: str, level: Level) -> None:
+    monkeypatch.setattr(doctor, "undrawable", lambda text: missing)
+    check(doctor._glyphs(make()), level, *([missing, "boxes"] if missing else []))
 
 
 def test_a_model_that_was_changed(make: Make, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -11,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from weasyprint import HTML, Attachment
 from weasyprint.urls import URLFetcher, URLFetcherResponse
 
+from edge_agent.adapters.documents.glyphs import undrawable
 from edge_agent.adapters.documents.pages import Pages
 
 VARIANT = "pdf/a-3a"
@@ -49,12 +52,11 @@ class Press:
 
     def print(
         self, template: str, data: Mapping[str, Any], attachments: Mapping[str, bytes], made_at: str, target: str
-    ) -> int:
-        """Write the PDF to ``target``, complete or not at all; its size in bytes."""
+    ) -> dict[str, Any]:
+        """Write the PDF to ``target``, complete or not at all; its size, and the characters that no font has."""
         fetcher = OwnFiles(self._folder, frozenset(data.get("files", ())))
-        page = HTML(
-            string=self._pages.html(template, data), base_url=f"{self._folder.resolve().as_uri()}/", url_fetcher=fetcher
-        )
+        html = self._pages.html(template, data)
+        page = HTML(string=spoken(html), base_url=f"{self._folder.resolve().as_uri()}/", url_fetcher=fetcher)
         body = page.write_pdf(
             pdf_variant=VARIANT,
             pdf_identifier=_identifier(template, data),
@@ -62,7 +64,15 @@ class Press:
             optimize_images=False,
         )
         _write(Path(target), body)
-        return len(body)
+        return {"bytes": len(body), "undrawable": undrawable(unescape(html))}
+
+
+_TITLE_AND_DESC = re.compile(r"<title>([^<]*)</title><desc>([^<]+)</desc>")
+
+
+def spoken(html: str) -> str:
+    """Charts with their figures in the title: the printer makes a chart's alternative text of the title alone."""
+    return _TITLE_AND_DESC.sub(r"<title>\1: \2</title><desc>\2</desc>", html)
 
 
 def _identifier(template: str, data: Mapping[str, Any]) -> bytes:

@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import structlog
+
 from edge_agent.ports import Clock, PrintJob
 from edge_agent.runtime.children import Child
 
+log = structlog.get_logger(__name__)
+
+_TOLD_MOST = 100
 MAX_RSS_MB = 900
 """A report needs about 130 MB; beyond this the child is killed."""
 NICE = 10
@@ -30,6 +35,7 @@ class WeasyPrinter:
         self._clock = clock
         self._templates = templates
         self._child: Child | None = None
+        self._told: set[str] = set()
 
     def print(self, job: PrintJob, target: Path, timeout_s: float) -> None:
         """Write the PDF to ``target``, complete or not at all.
@@ -47,7 +53,19 @@ class WeasyPrinter:
         }
         if self._child is None:
             self._child = self._started()
-        self._child.call("print", payload, timeout_s)
+        printed = self._child.call("print", payload, timeout_s)
+        self._tell_boxes(target, printed["undrawable"])
+
+    def _tell_boxes(self, target: Path, characters: str) -> None:
+        """Once for each set of characters: the next document will most likely hold the same."""
+        if characters and characters not in self._told:
+            self._told = {*self._told, characters} if len(self._told) < _TOLD_MOST else {characters}
+            log.warning(
+                "no installed font has these characters, they are printed as boxes",
+                document=target.name,
+                characters=characters[:40],
+                advice="install a font that has them, e.g. apt-get install fonts-noto",
+            )
 
     def close(self) -> None:
         """End the child; safe to call twice. A later print (of a restarted worker) starts a new one."""
