@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -205,6 +206,90 @@ def test_a_read_only_state_folder_is_said_at_the_start(box: Box, small_disk: Pat
     assert box.agent.popen.wait(60) == 78
     assert f"state folder {small_disk} cannot be written to" in box.agent.said
     assert "Traceback" not in box.agent.said
+
+
+def test_a_disk_that_takes_no_more_writes_for_a_while_costs_no_part(box: Box, picture: bytes) -> None:
+    """In the middle of the run every write of the agent's fails (its limit for files is nothing), then works again."""
+    box.agent.words = ["-c", PIPED, *box.agent.words]
+    box.start_agent()
+    assert box.agent.popen is not None
+    drop_parts(box, picture, 1, 2)
+    until(lambda: box.recorded >= 2, "parts are inspected")
+
+    limits = resource.prlimit(box.agent.popen.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(box.agent.popen.pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+    drop_parts(box, picture, 3, 5)
+    until(lambda: said_of_recording(box, "down"), "the agent says that it cannot record")
+    until(lambda: len(answered(box)) >= 3, "a part is held all the same")
+    assert {one["disposition"] for one in answered(box)[2:]} == {"HOLD"}
+    resource.prlimit(box.agent.popen.pid, resource.RLIMIT_FSIZE, limits)
+    until(lambda: said_of_recording(box, "ok"), "the agent says that it records again")
+    until(lambda: box.recorded >= 5, "what could not be recorded is written down")
+
+    drop_parts(box, picture, 6, 6)
+    until(lambda: box.recorded >= 6, "parts are inspected again")
+    check_each_once(box, 6)
+    assert len(said_of_recording(box, "down")) == 1
+    check_log(box.agent)
+    assert box.agent.terminate()[0] == 0
+
+
+@pytest.fixture
+def failing_disk(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """An ext4 file system, and the file that makes the kernel turn it read-only, as a failing disk does."""
+    image, disk = tmp_path / "disk.img", tmp_path / "disk"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(64 * 2**20)
+    before = set(Path("/sys/fs/ext4").glob("*")) if Path("/sys/fs/ext4").is_dir() else set()
+    mount = ["mount", "-o", "loop,errors=remount-ro", str(image), str(disk)]
+    if os.geteuid() != 0 or not shutil.which("mkfs.ext4"):
+        pytest.skip("an ext4 file system cannot be made here (needs root and e2fsprogs)")
+    if subprocess.run(["mkfs.ext4", "-q", "-F", str(image)]).returncode or subprocess.run(mount).returncode:
+        pytest.skip("a loop device cannot be mounted here")
+    (found,) = set(Path("/sys/fs/ext4").glob("*")) - before
+    yield disk, found / "trigger_fs_error"
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_state_folder_that_turns_read_only_holds_every_part(
+    box: Box, picture: bytes, failing_disk: tuple[Path, Path]
+) -> None:
+    disk, fail = failing_disk
+    box.change(plant=lambda plant: plant.update(state_dir=str(disk / "state")))
+    box.state = disk / "state"
+    box.start_agent()
+    drop_parts(box, picture, 1, 2)
+    until(lambda: box.recorded >= 2, "parts are inspected")
+
+    fail.write_text("test")
+    drop_parts(box, picture, 3, 5)
+    until(lambda: said_of_recording(box, "down"), "the agent says that it cannot record")
+    until(lambda: len(answered(box)) >= 3, "a part is held all the same")
+    assert {one["disposition"] for one in answered(box)[2:]} == {"HOLD"}
+    assert len(said_of_recording(box, "down")) == 1
+    check_log(box.agent)
+    assert box.agent.running
+    assert box.agent.terminate()[0] == 0
+
+
+PIPED = """
+import os, sys
+reading, writing = os.pipe()
+if os.fork() == 0:
+    os.close(writing)
+    while said := os.read(reading, 65536):
+        os.write(1, said)
+    os._exit(0)
+os.dup2(writing, 1), os.dup2(writing, 2), os.close(reading), os.close(writing)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+"""The agent's log through a process that may still write files, as the journal may."""
+
+
+def answered(box: Box) -> list[dict[str, Any]]:
+    """What the line was told, in order."""
+    return box.agent.events("part inspected")
 
 
 def fill(file: Path) -> None:
