@@ -21,6 +21,7 @@ from edge_agent.responding.evidence.window import Window, made_at
 from edge_agent.responding.rank import decision, rank, unknown_score
 from edge_agent.responding.settings import DEFAULT_SIZE_PX, Settings
 from edge_agent.responding.text import summary
+from edge_agent.responding.vote import SILENT, Earned, adjusted
 
 WEIGHTS = "weights"
 BACKGROUND = "background"
@@ -39,6 +40,8 @@ class Knowledge:
     catalogue: Catalogue
     background: Mapping[str, float]
     weights: Weights
+    earned: Earned = SILENT
+    """A language model's vote about this incident, once such votes have earned a weight."""
 
 
 def knowledge(uow: UnitOfWork, catalogue: Catalogue) -> Knowledge:
@@ -103,7 +106,7 @@ def analyse(window: Window, known: Knowledge, previous: Analysis | None, *, cloc
     """The next analysis of an incident: evidence with stable ids, ranked causes, the template's text."""
     incident, catalogue = window.incident, known.catalogue
     evidence = collect(window, previous.evidence if previous else ())
-    hypotheses = rank(catalogue, evidence, incident, known.background, known.weights)
+    hypotheses = adjusted(rank(catalogue, evidence, incident, known.background, known.weights), known.earned)
     alike = nearest(present_tokens(list(evidence)), window.cases)
     unknown = unknown_score(hypotheses, alike[0][0] if alike else 0.0)
     checks = check_order(hypotheses, catalogue)
@@ -122,5 +125,6 @@ def analyse(window: Window, known: Knowledge, previous: Analysis | None, *, cloc
             "catalogue": f"{catalogue.domain}/{catalogue.version}",
             "weights": known.weights.version,
             "tools": VERSION,
-        },
+        }
+        | ({"vote_weight": f"{known.earned.weight:g}"} if known.earned.weight else {}),
     )

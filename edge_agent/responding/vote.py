@@ -7,8 +7,9 @@ cases, and stays zero unless it makes left-out cases more probable.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import exp, log
+from uuid import UUID
 
 from edge_agent.domain.analysis import Hypothesis
 from edge_agent.domain.step import Step, StepKind
@@ -31,6 +32,17 @@ class VotedCase:
     p: Mapping[str, float]
     vote: Mapping[str, float]
     cause_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earned:
+    """A vote with the weight that its model has earned; nothing while the weight is zero."""
+
+    vote: Mapping[str, float] = field(default_factory=dict)
+    weight: float = 0.0
+
+
+SILENT = Earned()
 
 
 def vote_of(choices: Sequence[str], candidates: Sequence[str]) -> dict[str, float]:
@@ -56,11 +68,11 @@ def shift(vote: float, weight: float) -> float:
     return max(-CLIP, min(CLIP, weight * vote))
 
 
-def adjusted(hypotheses: Sequence[Hypothesis], vote: Mapping[str, float], weight: float) -> tuple[Hypothesis, ...]:
+def adjusted(hypotheses: Sequence[Hypothesis], earned: Earned) -> tuple[Hypothesis, ...]:
     """The ranking with the vote in it; the same ranking while the weight is zero."""
-    if not vote or weight == 0:
+    if not earned.vote or earned.weight == 0:
         return tuple(hypotheses)
-    raw = [one.p * exp(shift(vote.get(one.cause_id, 0.0), weight)) for one in hypotheses]
+    raw = [one.p * exp(shift(earned.vote.get(one.cause_id, 0.0), earned.weight)) for one in hypotheses]
     scale = sum(one.p for one in hypotheses) / sum(raw)
     ranked = sorted(zip(hypotheses, raw, strict=True), key=lambda pair: -pair[1])
     return tuple(
@@ -90,15 +102,17 @@ def _log_p(case: VotedCase, weight: float) -> float:
     return log(max(raw[case.cause_id] / sum(raw.values()), 1e-9))
 
 
-def weight_key(model_sha256: str) -> str:
-    """The fact that holds what was learned about a model's votes."""
-    return f"llm.vote_weight:{model_sha256}"
+WEIGHT = "llm.vote_weight"
+"""Fact: what was learned about the votes of a model; another model begins at zero."""
 
 
-def vote_weight(uow: UnitOfWork, model_sha256: str) -> float:
-    """The learned weight of a model's votes; 0 where nothing was learned."""
-    record = uow.facts.get(weight_key(model_sha256))
-    return float(record["weight"]) if isinstance(record, Mapping) else 0.0
+def earned(uow: UnitOfWork, incident_id: UUID) -> Earned:
+    """The newest vote about an incident, where its model's votes have earned a weight."""
+    record = uow.facts.get(WEIGHT)
+    if not isinstance(record, Mapping) or not record.get("weight"):
+        return SILENT
+    votes = [one for one in uow.steps.list(incident_id) if _is_vote(one, str(record.get("model")))]
+    return Earned(vote=json.loads(votes[-1].answer), weight=float(record["weight"])) if votes else SILENT
 
 
 def learn_weight(uow: UnitOfWork, model_sha256: str) -> float:
@@ -110,7 +124,7 @@ def learn_weight(uow: UnitOfWork, model_sha256: str) -> float:
             ranking = json.loads(votes[-1].detail["ranking"])
             told.append(VotedCase(p=ranking, vote=json.loads(votes[-1].answer), cause_id=case.cause_id))
     found = fitted_weight(told)
-    uow.facts.set(weight_key(model_sha256), {"weight": found, "cases": len(told)})
+    uow.facts.set(WEIGHT, {"model": model_sha256, "weight": found, "cases": len(told)})
     return found
 
 

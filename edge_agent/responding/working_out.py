@@ -25,6 +25,7 @@ from edge_agent.responding.order import containment, photos
 from edge_agent.responding.rank import rank, unknown_score
 from edge_agent.responding.settings import Settings
 from edge_agent.responding.text import summary
+from edge_agent.responding.vote import earned
 
 CURSOR = "responding:cursor"
 BATCH = 50
@@ -159,7 +160,7 @@ class WorkingOut:
         )
 
     def _analysis(self, incident: Incident, parts: list[Inspection], charts: StationCharts) -> Analysis:
-        known = knowledge(self._uow, self._catalogue)
+        known = replace(knowledge(self._uow, self._catalogue), earned=earned(self._uow, incident.incident_id))
         previous = self._uow.analyses.latest(incident.incident_id)
         if self._with_evidence:
             window = gather(self._uow, incident, parts, charts, self._settings)

@@ -76,6 +76,8 @@ def unsupported(text: str, facts: Facts) -> list[str]:
     wrong = [f"no such fact: {key}" for key in _ID.findall(text) if key not in found]
     wrong += [f"cites what could not be looked for: {key}" for key in _ID.findall(text) if _is_unknown(found.get(key))]
     plain = _without_catalogue_text(text.replace(facts.incident.station_id, "STATION"), facts)
+    code = re.escape(facts.incident.code.replace("_", " "))
+    plain = re.sub(rf"\b{code} (?=defects?\b)", "", plain, flags=re.IGNORECASE)  # the incident is about them
     wrong += _numbers(plain, facts)
     wrong += _causes(text, facts)
     wrong += _words(plain, facts)

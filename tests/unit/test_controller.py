@@ -1,6 +1,7 @@
 """The conversation about a close ranking: bounded, kept step by step, and without a say until it earned one."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from edge_agent.responding.fact_tools import TOOLS
 from edge_agent.responding.narrate import Narrator
 from edge_agent.responding.qualification import NOTHING, Qualification, record
 from edge_agent.responding.routing import Tier, route
-from edge_agent.responding.vote import CLIP, VotedCase, adjusted, fitted_weight, shift
+from edge_agent.responding.vote import CLIP, WEIGHT, Earned, VotedCase, adjusted, earned, fitted_weight, shift
 from edge_agent.simulation.exam.questions import Posed, posed
 from tests.fakes.analysts import ScriptedAnalyst
 from tests.fakes.clock import FakeClock
@@ -201,8 +202,8 @@ def test_a_vote_never_moves_a_cause_by_more_than_the_clip() -> None:
     assert shift(100.0, 1.0) == CLIP
     assert shift(-100.0, 1.0) == -CLIP
     hypotheses = ranked(0.5, 0.3, 0.2).hypotheses
-    assert adjusted(hypotheses, {"A02": 5.0}, 0.0) == hypotheses
-    moved = adjusted(hypotheses, {"A02": 5.0, "A01": -5.0}, 1.0)
+    assert adjusted(hypotheses, Earned(vote={"A02": 5.0})) == hypotheses
+    moved = adjusted(hypotheses, Earned(vote={"A02": 5.0, "A01": -5.0}, weight=1.0))
     assert [one.cause_id for one in moved] == ["A02", "A01", "A03"]
     assert sum(one.p for one in moved) == pytest.approx(1.0, abs=1e-3)
 
@@ -269,6 +270,23 @@ def test_another_verdict_than_then_shows(told: tuple[Path, Incident], tmp_path: 
     code, text = explain("last", "--state", str(tmp_path), "--replay", "--catalogue", str(FILE))
     assert code == 1
     assert "ANOTHER VERDICT" in text
+
+
+def test_a_vote_counts_once_its_model_has_earned_a_weight(told: tuple[Path, Incident], tmp_path: Path) -> None:
+    shutil.copytree(told[0], tmp_path / "copy")
+    store = Database(sqlite_url(tmp_path / "copy"), clock=FakeClock())
+    incident_id = told[1].incident_id
+    with store.unit() as unit:
+        assert unit.facts.get(WEIGHT) == {"model": SHA256, "weight": 0.0, "cases": 0}
+        assert earned(unit, incident_id) == Earned()
+        unit.facts.set(WEIGHT, {"model": SHA256, "weight": 0.4, "cases": 30})
+        found = earned(unit, incident_id)
+        assert found.weight == 0.4
+        assert max(found.vote, key=lambda cause: found.vote[cause]) == a_posed().answer
+        unit.facts.set(WEIGHT, {"model": "another", "weight": 0.4, "cases": 30})
+        assert earned(unit, incident_id) == Earned()
+        unit.commit()
+    store.close()
 
 
 def test_an_incident_that_is_not_there(told: tuple[Path, Incident]) -> None:
