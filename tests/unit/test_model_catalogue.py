@@ -78,6 +78,7 @@ def test_every_shipped_card_is_complete() -> None:
     for name in all_models(models):
         card = read_card(models / name)
         assert f"{card.name}/{card.version}" == name
-        assert card.parity
-        assert card.quantization is not None
         assert card.data
+        # A feature network finds nothing by itself: no answer to keep, and float where INT8 gains nothing.
+        assert card.parity or card.decode == "features"
+        assert card.quantization is not None or card.decode == "features"
