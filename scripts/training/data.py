@@ -1,4 +1,4 @@
-"""Training samples: rendered boards, DeepPCB pairs, and defects rendered onto DeepPCB's templates."""
+"""Where training samples come from: rendered boards, DeepPCB's pairs, and defects drawn freehand onto either."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,10 +8,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_agent.simulation.boards import CODES, Imaging, Layout, Placement, layout, render
+from edge_agent.adapters.detectors.prepare import moved
+from edge_agent.domain.recipe import ImageLimits
+from edge_agent.inspecting.gate import Reference, gate
+from edge_agent.simulation.boards import CODES, SIZE_PX, Imaging, Layout, Placement, layout, render
+from training import augment, freehand
+from training.augment import PAD_PX, Boxes, Crop, Scene
 
 Image = npt.NDArray[np.uint8]
-Boxes = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +25,50 @@ class Sample:
     image: Image
     golden: Image
     boxes: Boxes
+
+
+# --- DeepPCB --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One DeepPCB pair on disk."""
+
+    test: Path
+    golden: Path
+    labels: Path
+
+    def load(self) -> Sample:
+        """Decode; the boxes are DeepPCB's own."""
+        lines = self.labels.read_text().split("\n")
+        rows = [[int(value) for value in line.split()] for line in lines if line.strip()]
+        boxes = np.array([[k - 1, x0, y0, x1, y1] for x0, y0, x1, y1, k in rows], np.float32).reshape(-1, 5)
+        image, golden = cv2.imread(str(self.test), 0), cv2.imread(str(self.golden), 0)
+        return Sample(image=np.asarray(image, np.uint8), golden=np.asarray(golden, np.uint8), boxes=boxes)
+
+
+def deeppcb(root: Path, groups: list[str]) -> list[Pair]:
+    """All pairs of these groups, in file order."""
+    found = []
+    for group in groups:
+        for test in sorted((root / group).glob("*/*_test.jpg")):
+            stem = test.name.removesuffix("_test.jpg")
+            labels = test.parent.parent / f"{test.parent.name}_not" / f"{stem}.txt"
+            found.append(Pair(test, test.parent / f"{stem}_temp.jpg", labels))
+    return found
+
+
+@lru_cache(maxsize=1200)
+def _scene(pair: Pair) -> Scene:
+    """A pair as copper masks, registered as the station does it."""
+    sample = pair.load()
+    quality = gate(sample.image, Reference.of(sample.golden), ImageLimits())
+    golden = moved(sample.golden, quality.shift_xy_px)
+    copper = [(one < 128).astype(np.uint8) for one in (sample.image, golden)]
+    return Scene(image=copper[0], golden=copper[1], boxes=sample.boxes)
+
+
+# --- the simulated line ---------------------------------------------------------------------------------------------
 
 
 def random_imaging(rng: np.random.Generator) -> Imaging:
@@ -54,111 +102,10 @@ def random_placements(rng: np.random.Generator, count: int) -> list[Placement]:
 
 
 def rendered(board: Layout, rng: np.random.Generator, defects: int) -> Sample:
-    """A rendered board with its truth."""
+    """A board of the simulated line with its truth."""
     made = render(board, random_placements(rng, defects), random_imaging(rng), rng)
     boxes = np.array([[CODES.index(code), *box] for code, box in made.boxes], np.float32).reshape(-1, 5)
-    return vary(Sample(image=made.pixels, golden=board.golden(), boxes=boxes), rng)
-
-
-def vary(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Ragged edges (etching is no printer) and binarised scans."""
-    image, golden = sample.image, sample.golden
-    if rng.random() < 0.35:
-        image = ragged(image, float(rng.uniform(0.4, 1.8)), rng)
-    if rng.random() < 0.4:
-        threshold = float(image.mean()) * 0.3 + float(np.median([image.min(), image.max()])) * 0.7
-        image = ((image > threshold) * np.uint8(255)).astype(np.uint8)
-        golden = ((golden > 127) * np.uint8(255)).astype(np.uint8)
-        if rng.random() < 0.5:
-            image, golden = jpeg(image, 90), jpeg(golden, 90)
-    return Sample(image=image, golden=golden, boxes=sample.boxes)
-
-
-def jpeg(image: Image, quality: int) -> Image:
-    """A lossy round trip."""
-    _, packed = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_GRAYSCALE), np.uint8)
-
-
-def ragged(image: Image, strength: float, rng: np.random.Generator) -> Image:
-    """Displace each pixel by a smooth random field, standard deviation ``strength`` pixels."""
-    height, width = image.shape
-    coarse = rng.standard_normal((2, height // 8, width // 8), dtype=np.float32) * np.float32(strength)
-    dx, dy = (cv2.resize(one, (width, height), interpolation=cv2.INTER_CUBIC) for one in coarse)
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return cv2.remap(image, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One DeepPCB pair on disk."""
-
-    test: Path
-    golden: Path
-    labels: Path
-
-    def load(self) -> Sample:
-        """Decode; the boxes are DeepPCB's own."""
-        lines = self.labels.read_text().split("\n")
-        rows = [[int(value) for value in line.split()] for line in lines if line.strip()]
-        boxes = np.array([[k - 1, x0, y0, x1, y1] for x0, y0, x1, y1, k in rows], np.float32).reshape(-1, 5)
-        image, golden = cv2.imread(str(self.test), 0), cv2.imread(str(self.golden), 0)
-        return Sample(image=np.asarray(image, np.uint8), golden=np.asarray(golden, np.uint8), boxes=boxes)
-
-
-def deeppcb(root: Path, groups: list[str]) -> list[Pair]:
-    """All pairs of these groups, in file order."""
-    found = []
-    for group in groups:
-        for test in sorted((root / group).glob("*/*_test.jpg")):
-            stem = test.name.removesuffix("_test.jpg")
-            labels = test.parent.parent / f"{test.parent.name}_not" / f"{stem}.txt"
-            found.append(Pair(test, test.parent / f"{stem}_temp.jpg", labels))
-    return found
-
-
-@lru_cache(maxsize=1200)
-def _template_layout(pair: Pair) -> Layout | None:
-    golden = cv2.imread(str(pair.golden), 0)
-    made = Layout(name=pair.golden.stem, copper=(255 - np.asarray(golden)).astype(np.uint8))
-    return made if made.sites.fewest() >= 3 else None
-
-
-def photometric(sample: Sample, rng: np.random.Generator) -> Sample:
-    """A scan as another camera would have seen it; the golden image moves by a residual of the registration."""
-    rough = rng.random() < 0.2
-    shift = rng.uniform(-4, 4, 2) if rough else rng.normal(0, 0.6, 2)
-    matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float64)
-    size = (sample.golden.shape[1], sample.golden.shape[0])
-    golden = cv2.warpAffine(sample.golden, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    image = sample.image
-    if rng.random() < 0.3:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.2)))
-        light = image * rng.uniform(0.7, 1.0) + rng.uniform(0, 40) + rng.standard_normal(image.shape, np.float32) * 4
-        image = light.clip(0, 255).astype(np.uint8)
-    return Sample(image=image, golden=np.asarray(golden, np.uint8), boxes=sample.boxes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where samples come from: shares of real pairs and of rendering onto templates; the rest is rendered boards."""
-
-    pairs: tuple[Pair, ...] = ()
-    real_share: float = 0.0
-    template_share: float = 0.0
-    layouts: int = 400
-
-    def sample(self, rng: np.random.Generator) -> Sample:
-        """One full image."""
-        choice = rng.random()
-        if self.pairs and choice < self.real_share + self.template_share:
-            pair = self.pairs[int(rng.integers(0, len(self.pairs)))]
-            board = _template_layout(pair) if choice > self.real_share else None
-            return photometric(pair.load(), rng) if board is None else rendered(board, rng, int(rng.integers(8, 18)))
-        return rendered(self._layout(rng), rng, int(rng.integers(8, 20)))
-
-    def _layout(self, rng: np.random.Generator) -> Layout:
-        return _train_layout(int(rng.integers(0, self.layouts)))
+    return Sample(image=made.pixels, golden=board.golden(), boxes=boxes)
 
 
 @lru_cache(maxsize=512)
@@ -166,29 +113,89 @@ def _train_layout(index: int) -> Layout:
     return layout(f"train-{index}")
 
 
-def crops(sample: Sample, size_px: int, rng: np.random.Generator, count: int) -> list[Sample]:
-    """Square crops, turned and mirrored; a box belongs to a crop that holds its centre."""
-    found = []
-    height, width = sample.image.shape
+# --- crops ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where samples come from.
+
+    Attributes:
+        pairs: real pairs, if any.
+        real_share: share of the crops cut from them, with their own defects.
+        template_share: share of the crops with freehand defects on their templates.
+        line_share: share of the crops cut from images of the simulated line.
+            The rest is freehand defects on rendered layouts.
+        layouts: how many rendered layouts there are.
+        grey_share: share of the freehand crops that are grey images; the others are black and white.
+    """
+
+    pairs: tuple[Pair, ...] = ()
+    real_share: float = 0.0
+    template_share: float = 0.0
+    line_share: float = 0.25
+    layouts: int = 400
+    grey_share: float = 0.3
+
+    def batch(self, rng: np.random.Generator, size_px: int, count: int) -> list[Crop]:
+        """Square crops."""
+        lines = int(rng.binomial(count, self.line_share))
+        found = self._line(rng, size_px, lines) if lines else []
+        while len(found) < count:
+            found.append(self._crop(rng, size_px))
+        return found
+
+    def _line(self, rng: np.random.Generator, size_px: int, count: int) -> list[Crop]:
+        sample = rendered(self._layout(rng), rng, int(rng.integers(12, 28)))
+        return [augment.cut_grey(sample.image, sample.golden, sample.boxes, size_px, rng) for _ in range(count)]
+
+    def _layout(self, rng: np.random.Generator) -> Layout:
+        return _train_layout(int(rng.integers(0, self.layouts)))
+
+    def _crop(self, rng: np.random.Generator, size_px: int) -> Crop:
+        choice = rng.random() * (1 - self.line_share)
+        if self.pairs and choice < self.real_share + self.template_share:
+            scene = _scene(self.pairs[int(rng.integers(0, len(self.pairs)))])
+            if choice >= self.real_share:
+                scene = Scene(image=scene.golden, golden=scene.golden, boxes=scene.boxes[:0])
+            return self._finish(augment.window(scene, size_px + 2 * PAD_PX, rng), rng, choice >= self.real_share)
+        copper = (self._layout(rng).copper > 127).astype(np.uint8)
+        copper = augment.other_layout(copper, size_px + 2 * PAD_PX, rng)
+        return self._finish(Scene(image=copper, golden=copper, boxes=np.zeros((0, 5), np.float32)), rng, drawn=True)
+
+    def _finish(self, scene: Scene, rng: np.random.Generator, drawn: bool) -> Crop:
+        """From copper to a crop of a picture: polarity, etching, defects, registration, light."""
+        if rng.random() < 0.15:
+            scene = augment.polarity(scene)
+        if drawn or rng.random() < 0.15:
+            scene = augment.etching(scene, rng)
+        per_crop = (scene.golden.shape[0] / SIZE_PX) ** 2 * rng.uniform(15, 60)
+        extra = int(rng.poisson(per_crop)) + 1 if drawn else int(rng.poisson(0.25 * per_crop))
+        scene = draw_onto(scene, extra, rng)
+        scene = augment.specks(scene, rng) if drawn else scene
+        scene = augment.registration(scene, rng)
+        scene = augment.orientation(scene, rng)
+        return augment.light(scene, rng, grey=bool(rng.random() < (self.grey_share if drawn else 0.1)))
+
+
+def draw_onto(scene: Scene, count: int, rng: np.random.Generator) -> Scene:
+    """Freehand defects beside those that are there, never on them."""
+    image, boxes = scene.image.copy(), list(scene.boxes)
+    taken = np.zeros_like(image)
+    for _, x0, y0, x1, y1 in scene.boxes.astype(int).tolist():
+        taken[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = 1
     for _ in range(count):
-        x, y = int(rng.integers(0, width - size_px + 1)), int(rng.integers(0, height - size_px + 1))
-        boxes = sample.boxes.copy()
-        boxes[:, 1:] -= np.array([x, y, x, y], np.float32)
-        cx, cy = (boxes[:, 1] + boxes[:, 3]) / 2, (boxes[:, 2] + boxes[:, 4]) / 2
-        boxes = boxes[(cx >= 0) & (cy >= 0) & (cx < size_px) & (cy < size_px)]
-        boxes[:, 1:] = boxes[:, 1:].clip(0, size_px)
-        image = sample.image[y : y + size_px, x : x + size_px]
-        golden = sample.golden[y : y + size_px, x : x + size_px]
-        found.append(_turned(image, golden, boxes, size_px, rng))
-    return found
-
-
-def _turned(image: Image, golden: Image, boxes: Boxes, size_px: int, rng: np.random.Generator) -> Sample:
-    if rng.random() < 0.5:
-        image, golden = image[:, ::-1], golden[:, ::-1]
-        boxes = np.stack([boxes[:, 0], size_px - boxes[:, 3], boxes[:, 2], size_px - boxes[:, 1], boxes[:, 4]], axis=1)
-    for _ in range(int(rng.integers(0, 4))):
-        image, golden = np.rot90(image), np.rot90(golden)
-        x0, y0, x1, y1 = boxes[:, 1:].T
-        boxes = np.stack([boxes[:, 0], y0, size_px - x1, y1, size_px - x0], axis=1)
-    return Sample(image=np.ascontiguousarray(image), golden=np.ascontiguousarray(golden), boxes=boxes)
+        drawn = freehand.draw(scene.golden, rng, CODES[int(rng.integers(0, len(CODES)))])
+        if drawn is None:
+            continue
+        x0, y0, x1, y1 = drawn.xyxy_px
+        margin = int(freehand.MARGIN_PX)
+        around = np.s_[max(0, y0 - margin) : y1 + margin, max(0, x0 - margin) : x1 + margin]
+        if taken[around].any():
+            continue
+        taken[around] = 1
+        image[drawn.changed > 0] = drawn.value
+        box = np.array([x0, y0, x1, y1]) + freehand.MARGIN_PX * np.array([-1, -1, 1, 1])
+        boxes.append(np.array([CODES.index(drawn.code), *box], np.float32))
+    found = np.stack(boxes) if boxes else np.zeros((0, 5), np.float32)
+    return Scene(image=image, golden=scene.golden, boxes=found.astype(np.float32))

@@ -6,14 +6,17 @@ from torch.nn import functional
 
 STRIDE = 8
 TOP = 100
-BOX_UNIT_PX = 16.0
-TOLERANCE_PX = 5
-"""Side of the window in which an edge may lie elsewhere than in the golden image."""
+BOX_UNIT_PX = 20.0
+BLANK_CONTRAST = 40.0
+"""Grey levels; less between the two levels is taken for an image of one material."""
+TOLERANCES_PX = (3, 5)
+"""Sides of the windows in which an edge may lie elsewhere than in the golden image."""
+INPUTS = 2 + 2 * len(TOLERANCES_PX)
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution, batch norm (folded at export), ReLU (folded into the quantized output's range)."""
-    padding = (kernel - 1) // 2 if stride == 1 or kernel == 3 else 1
+    padding = (kernel - stride + 1) // 2
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
     )
@@ -30,49 +33,74 @@ class Residual(nn.Module):
         return x + self.second(self.first(x))
 
 
-def normalise(grey: Tensor) -> Tensor:
-    """Grey levels (N, 1, H, W) to zero mean and unit contrast, so that the lighting's offset and gain vanish."""
-    centered = grey - grey.mean(dim=(2, 3), keepdim=True)
-    deviation = (centered * centered).mean(dim=(2, 3), keepdim=True).sqrt()
-    return centered / (deviation + 10.0)
+def levels(grey: Tensor) -> Tensor:
+    """The two grey levels of each image, (N, 2, 1, 1): means of the pixels below and above the mean.
+
+    Unlike mean and deviation, they do not depend on how much of the board is copper.
+    """
+    middle = grey.mean(dim=(2, 3), keepdim=True)
+    above = (grey > middle).to(grey.dtype)
+    share = above.mean(dim=(2, 3), keepdim=True)
+    bright = (grey * above).mean(dim=(2, 3), keepdim=True)
+    low = (middle - bright) / (1 - share + 1e-6)
+    # Without any pixel above the mean both levels are the mean.
+    high = torch.maximum(bright / (share + 1e-6), middle)
+    return torch.cat([low, high], dim=1)
+
+
+def levels_of_pair(image: Tensor, golden: Tensor) -> tuple[Tensor, Tensor]:
+    """Levels of both; an image without contrast (bare laminate, say) takes the other's."""
+    seen, known = levels(image), levels(golden)
+    blank_seen = (seen[:, 1:] - seen[:, :1] < BLANK_CONTRAST).to(seen.dtype)
+    blank_known = (known[:, 1:] - known[:, :1] < BLANK_CONTRAST).to(seen.dtype)
+    return seen + (known - seen) * blank_seen, known + (seen - known) * blank_known
+
+
+def normalise(grey: Tensor, low_high: Tensor) -> Tensor:
+    """Grey levels (N, 1, H, W) so that copper is near -1 and laminate near 1: the lighting's offset and gain vanish."""
+    low, high = low_high[:, :1], low_high[:, 1:]
+    return (grey - (low + high) / 2) / ((high - low) / 2).clamp(min=12.0)
 
 
 def widest(x: Tensor) -> Tensor:
-    """Largest value within the tolerance window; two passes cost less than one."""
-    pad = TOLERANCE_PX // 2
-    x = functional.max_pool2d(x, (1, TOLERANCE_PX), 1, (0, pad))
-    return functional.max_pool2d(x, (TOLERANCE_PX, 1), 1, (pad, 0))
+    """Largest value within 3x3 pixels; two passes cost less than one."""
+    x = functional.max_pool2d(x, (1, 3), 1, (0, 1))
+    return functional.max_pool2d(x, (3, 1), 1, (1, 0))
 
 
 def compare(image: Tensor, golden: Tensor) -> Tensor:
-    """The network's four input channels (N, 4, H, W): both images, copper too much, copper too little."""
-    image, golden = normalise(image), normalise(golden)
-    extra = functional.relu(-widest(-golden) - image)
-    missing = functional.relu(image - widest(golden))
-    return torch.cat([image, golden, extra, missing], dim=1)
+    """The network's input (N, 6, H, W): both normalised images, and surplus and missing copper at each tolerance."""
+    found, bright, dark = [image, golden], golden, -golden
+    for _ in TOLERANCES_PX:
+        bright, dark = widest(bright), widest(dark)
+        found += [functional.relu(-dark - image), functional.relu(image - bright)]
+    return torch.cat(found, dim=1)
 
 
 class GoldenPair(nn.Module):
-    """Stride 8, one level, a heat map for each class and four distances to the box's sides."""
+    """One level at stride 8 that has seen four scales: a heat map for each class and four distances to the sides."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.classes = classes
-        self.stem = nn.Sequential(conv(4, 32, 6, 4), conv(32, 32), conv(32, 64, 3, 2))
-        self.near = nn.Sequential(Residual(64, 48), Residual(64, 48))
-        self.far = nn.Sequential(conv(64, 64, 3, 2), Residual(64, 64), Residual(64, 64))
-        self.head = conv(64, 64)
+        self.stem = nn.Sequential(conv(INPUTS, 48, 8, 4), conv(48, 48))
+        self.near = nn.Sequential(conv(48, 64, 3, 2), Residual(64, 48), Residual(64, 48), Residual(64, 48))
+        self.middle = nn.Sequential(conv(64, 112, 3, 2), Residual(112, 72), Residual(112, 72))
+        self.far = nn.Sequential(conv(112, 128, 3, 2), Residual(128, 80), Residual(128, 80), conv(128, 112, 1))
+        self.down = nn.Sequential(Residual(112, 72), conv(112, 64, 1))
+        self.head = nn.Sequential(Residual(64, 48), conv(64, 64))
         self.heat = nn.Conv2d(64, classes, 1)
         self.sides = nn.Conv2d(64, 4, 1)
         nn.init.constant_(self.heat.bias, -4.0)
         nn.init.normal_(self.sides.weight, std=0.01)
         nn.init.zeros_(self.sides.bias)
 
-    def forward(self, image: Tensor, golden: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, C, H/8, W/8) and log distances (N, 4, H/8, W/8) to left, top, right, bottom."""
-        x = self.near(self.stem(compare(image, golden)))
-        x = x + functional.interpolate(self.far(x), scale_factor=2.0, mode="nearest")
-        x = self.head(x)
+    def forward(self, compared: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, C, H/8, W/8) and log distances (N, 4, H/8, W/8) to left, top, right, bottom; sides of 32 n px."""
+        near = self.near(self.stem(compared))
+        middle = self.middle(near)
+        middle = middle + functional.interpolate(self.far(middle), scale_factor=2.0, mode="nearest")
+        x = self.head(near + functional.interpolate(self.down(middle), scale_factor=2.0, mode="nearest"))
         return self.heat(x), self.sides(x)
 
 
@@ -84,8 +112,9 @@ class Decoded(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor, golden: Tensor) -> Tensor:
-        logits, sides = self.network(image.float(), golden.float())
-        return decode(logits, sides)
+        image, golden = image.float(), golden.float()
+        seen, known = levels_of_pair(image, golden)
+        return decode(*self.network(compare(normalise(image, seen), normalise(golden, known))))
 
 
 def decode(logits: Tensor, sides: Tensor) -> Tensor:

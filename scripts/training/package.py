@@ -1,11 +1,12 @@
-"""From a checkpoint to a model folder: export, quantize, calibrate the scores, write card and parity test."""
+"""From a checkpoint to a model folder: export, quantize, calibrate scores, hold the gate, write card and test."""
 
 import argparse
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +14,40 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge_agent.adapters.clock import SystemClock
 from edge_agent.adapters.detectors.onnx import OnnxDetector
 from edge_agent.config.stations import DetectorOptions
 from edge_agent.domain.frame import Frame
-from edge_agent.inspecting.accuracy import Found, Judged, hits
+from edge_agent.inspecting.accuracy import Judged, ranked
 from edge_agent.simulation.boards import CODES, Imaging, Placement, layout, render
-from training.data import Sample, deeppcb, rendered
-from training.network import Decoded, GoldenPair
-from training.train import DEEPPCB_TEST, DEEPPCB_TRAIN, DEEPPCB_VALIDATE, source
+from training import augment, cost, parity_gate
+from training.data import Pair, Sample, deeppcb, draw_onto, rendered
+from training.export import OPSET, digest, write_fp16, write_fp32, write_int8
+from training.network import GoldenPair
+from training.train import DEEPPCB_TEST, DEEPPCB_TRAIN, DEEPPCB_VALIDATE
 
-OPSET = 17
 CALIBRATION_IMAGES = 48
-MATCH_IOU = 0.33
 
 ABOUT: dict[str, dict[str, Any]] = {
     "board": {
         "description": "Bare circuit boards against their golden image; trained on rendered boards only.",
         "licence": "Apache-2.0",
         "restrictions": "Rendered boards are no proof for yours: measure it with `edge-agent evaluate` first.",
-        "data": ["rendered boards (edge_agent.simulation.boards, layouts train-0 to train-399)"],
+        "data": [
+            "rendered boards (edge_agent.simulation.boards, layouts train-0 to train-399), their own defects and "
+            "defects drawn freehand onto them (scripts/training/freehand.py)",
+        ],
     },
     "deeppcb": {
         "description": "Bare circuit boards against their golden image; trained on DeepPCB and rendered boards.",
         "licence": "research use only (DeepPCB's README); the weights are derived from its images",
         "restrictions": "Research only: not for production.",
         "data": [
-            f"DeepPCB, groups {', '.join(DEEPPCB_TRAIN)}: pairs, and rendered defects on their templates",
-            "rendered boards (edge_agent.simulation.boards, layouts train-0 to train-399)",
-            f"for score calibration: DeepPCB, groups {', '.join(DEEPPCB_VALIDATE)}",
+            f"DeepPCB, groups {', '.join(DEEPPCB_TRAIN)}: pairs, and freehand defects on their templates",
+            "rendered boards, as board",
+            f"for score calibration and choices: DeepPCB, groups {', '.join(DEEPPCB_VALIDATE)}",
             f"never seen: DeepPCB, groups {', '.join(DEEPPCB_TEST)}",
         ],
     },
@@ -63,108 +64,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write ``<out>/<name>/<version>/``."""
-    folder = options.out / options.name / options.version
-    folder.mkdir(parents=True, exist_ok=True)
-    calibration = _calibration_set(options.name, options.data)
-    network = GoldenPair(len(CODES))
+    """Write ``<out>/<name>/<version>/``; an export that the gate refuses is not written."""
     state = torch.load(options.work / options.name / "last.pt", weights_only=True)
+    network = GoldenPair(len(CODES))
     network.load_state_dict(state["average"])
-    _export(network, calibration, folder / "model.onnx")
-    card = _card(options.name, options.version, folder, calibration)
-    _write(folder / "card.json", card | {"parity": False})
-    slope, offset = _platt(folder, _validation_set(options.name, options.data))
-    card["calibration"] = {
-        "slope": round(slope, 4),
-        "offset": round(offset, 4),
-        "fitted_on": _validated_on(options.name),
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "int8"
+        card = build(options, network, folder, Path(temporary) / "fp32")
+        card["training"] = {"steps": state["step"], "log": _settings(options.work / options.name / "log.jsonl")}
+        _write(folder / "card.json", card)
+        parity_gate.open_for_measuring(folder)
+        final = options.out / options.name / options.version
+        shutil.rmtree(final, ignore_errors=True)
+        shutil.copytree(folder, final)
+    print(f"{final}: step {state['step']}, {json.dumps(card['gate'])}, {json.dumps(card['cost'])}")
+
+
+def build(options: argparse.Namespace, network: GoldenPair, folder: Path, reference: Path) -> dict[str, Any]:
+    """Both folders, float and quantized, calibrated alike; the card of the quantized one."""
+    quantizing, validation = _calibration_set(options.name, options.data), _validation_set(options.name, options.data)
+    for one in (folder, reference):
+        one.mkdir(parents=True)
+    write_fp32(network, reference / "model.onnx")
+    write_int8(reference / "model.onnx", quantizing, folder / "model.onnx")
+    card = _card(options.name, options.version, quantizing)
+    card["calibration"] = _calibrated(folder, card, validation, options.name)
+    for one in (reference, folder):
+        _write(one / "card.json", card | {"sha256": _sha256(one / "model.onnx"), "parity": False})
+    card["sha256"] = _sha256(folder / "model.onnx")
+    compared = parity_gate.demand_parity(reference, folder, validation)
+    card["gate"] = {
+        "data": _validated_on(options.name),
+        "map_33_fp32": round(compared.map_reference, 4),
+        "map_33_int8": round(compared.map_candidate, 4),
+        "recall_lost_most": round(max(compared.recall_lost.values()), 4),
     }
-    _write(folder / "card.json", card | {"parity": False})
     _write_parity(folder)
-    _write(folder / "card.json", card)
-    OnnxDetector(folder, DetectorOptions(), clock=SystemClock()).warm_up()
-    print(f"{folder}: step {state['step']}, score = sigmoid({slope:.3f} * logit + {offset:.3f}), parity holds")
+    write_fp16(reference / "model.onnx", folder / "model_fp16.onnx")
+    card["fp16"] = {"file": "model_fp16.onnx", "sha256": _sha256(folder / "model_fp16.onnx")}
+    _write(folder / "card.json", card | {"cost": None})
+    card["cost"] = cost.of(folder)
+    return card
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _settings(log: Path) -> list[dict[str, str]]:
+    """The settings of every run that went into the checkpoint, without paths."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    kept = ("steps", "seed", "rate", "groups")
+    return [{key: one["settings"][key] for key in kept} for one in lines if "settings" in one]
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def _calibration_set(name: str, data: Path | None) -> list[Sample]:
-    rng = np.random.default_rng(2_000)
-    origin = source(name, data)
-    return [origin.sample(rng) for _ in range(CALIBRATION_IMAGES)]
-
-
-def _validation_set(name: str, data: Path | None) -> list[Sample]:
-    if name == "deeppcb" and data is not None:
-        return [pair.load() for pair in deeppcb(data, list(DEEPPCB_VALIDATE))]
-    rng = np.random.default_rng(3_000)
-    return [rendered(layout(f"validate-{index}"), rng, int(rng.integers(0, 10))) for index in range(120)]
-
-
-def _validated_on(name: str) -> str:
-    return f"DeepPCB {', '.join(DEEPPCB_VALIDATE)}" if name == "deeppcb" else "120 rendered boards, validate-0 to -119"
-
-
-# --- export and quantization ----------------------------------------------------------------------------------------
-
-
-class _Feed(CalibrationDataReader):
-    def __init__(self, samples: Sequence[Sample]) -> None:
-        self._left: Iterator[Sample] = iter(samples)
-
-    def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
-        sample = next(self._left, None)
-        return sample and {"image": sample.image[None, None], "golden": sample.golden[None, None]}
-
-
-def _export(network: GoldenPair, calibration: Sequence[Sample], file: Path) -> None:
-    """The quantized graph. Comparison, the last 1x1 convolutions and decoding stay in float: quantized, they fail."""
-    blank = torch.zeros(1, 1, 640, 640, dtype=torch.uint8)
-    with tempfile.TemporaryDirectory() as temporary:
-        raw, ready = Path(temporary) / "raw.onnx", Path(temporary) / "ready.onnx"
-        torch.onnx.export(
-            Decoded(network).eval(),
-            (blank, blank),
-            str(raw),
-            opset_version=OPSET,
-            input_names=["image", "golden"],
-            output_names=["detections"],
-            dynamo=False,
-        )
-        quant_pre_process(str(raw), str(ready), skip_symbolic_shape=True)
-        quantize_static(
-            str(ready),
-            str(file),
-            _Feed(calibration),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["Conv", "Add", "Resize"],
-            nodes_to_exclude=_float_nodes(ready),
-            calibrate_method=CalibrationMethod.MinMax,
-        )
-
-
-def _float_nodes(file: Path) -> list[str]:
-    import onnx
-
-    nodes = onnx.load(str(file)).graph.node
-    heads = [node.name for node in nodes if node.name in ("/network/heat/Conv", "/network/sides/Conv")]
-    return heads + [node.name for node in nodes if node.op_type == "Add" and not node.name.startswith("/network/")]
-
-
-def _card(name: str, version: str, folder: Path, calibration: Sequence[Sample]) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for sample in calibration:
-        digest.update(sample.image.tobytes())
-        digest.update(sample.golden.tobytes())
+def _card(name: str, version: str, quantizing: Sequence[Sample]) -> dict[str, Any]:
     return {
         "name": name,
         "version": version,
-        "sha256": hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest(),
+        "sha256": "0" * 64,
         "decode": "golden_pair",
         "inputs": [{"name": one, "shape": [1, 1, 640, 640], "dtype": "uint8"} for one in ("image", "golden")],
         "needs_golden": True,
@@ -177,34 +139,71 @@ def _card(name: str, version: str, folder: Path, calibration: Sequence[Sample]) 
             "activations": "uint8, per tensor",
             "weights": "int8, per channel",
             "method": "min-max",
-            "calibration_set": f"{CALIBRATION_IMAGES} training samples, seed 2000 (scripts/training/package.py)",
-            "calibration_sha256": digest.hexdigest(),
+            "calibration_set": f"{CALIBRATION_IMAGES} training images, seed 2000 (scripts/training/package.py)",
+            "calibration_sha256": digest(quantizing),
         },
         **ABOUT[name],
     }
 
 
+# --- images ---------------------------------------------------------------------------------------------------------
+
+
+def _calibration_set(name: str, data: Path | None) -> list[Sample]:
+    """For the ranges of the activations: images of the line, and real pairs where they are trained on."""
+    rng = np.random.default_rng(2_000)
+    pairs = deeppcb(data, list(DEEPPCB_TRAIN)) if name == "deeppcb" and data is not None else []
+    chosen = rng.choice(len(pairs), min(len(pairs), CALIBRATION_IMAGES * 3 // 4), replace=False)
+    real = [pairs[int(one)].load() for one in chosen]
+    drawn = [freehand_board(f"train-{index}", rng) for index in range((CALIBRATION_IMAGES - len(real)) // 2)]
+    line = [
+        rendered(layout(f"train-{index}"), rng, int(rng.integers(4, 20)))
+        for index in range(CALIBRATION_IMAGES - len(real) - len(drawn))
+    ]
+    return [*real, *drawn, *line]
+
+
+def freehand_board(name: str, rng: np.random.Generator) -> Sample:
+    """A whole black and white board with freehand defects."""
+    copper = (layout(name).copper > 127).astype(np.uint8)
+    scene = augment.Scene(image=copper, golden=copper, boxes=np.zeros((0, 5), np.float32))
+    scene = draw_onto(augment.etching(scene, rng), 10, rng)
+    image, golden = ((1 - one) * np.uint8(255) for one in (scene.image, scene.golden))
+    boxes = scene.boxes.copy()
+    boxes[:, 1:] = boxes[:, 1:].clip(0, copper.shape[0])
+    return Sample(image=image, golden=golden, boxes=boxes)
+
+
+def _validation_set(name: str, data: Path | None) -> list[Sample]:
+    if name == "deeppcb" and data is not None:
+        return [pair.load() for pair in _pairs(data)]
+    rng = np.random.default_rng(3_000)
+    line = [rendered(layout(f"validate-{index}"), rng, int(rng.integers(0, 10))) for index in range(30)]
+    return [*line, *(freehand_board(f"validate-{index}", rng) for index in range(30, 60))]
+
+
+def _pairs(data: Path) -> list[Pair]:
+    return deeppcb(data, list(DEEPPCB_VALIDATE))
+
+
+def _validated_on(name: str) -> str:
+    rendered_boards = "60 rendered boards, validate-0 to -59, half of them with freehand defects"
+    return f"DeepPCB {', '.join(DEEPPCB_VALIDATE)}" if name == "deeppcb" else rendered_boards
+
+
 # --- score calibration ----------------------------------------------------------------------------------------------
 
 
-def look(detector: OnnxDetector, clock: SystemClock, sample: Sample) -> Judged:
-    """What the detector finds in a sample, beside the truth."""
-    frame = Frame(frame_id=clock.new_id(), camera_id="training", pixels=sample.image, captured_at=clock.now())
-    sighting = detector.detect(frame, sample.golden, None)
-    found = tuple(Found(code=one.code, score=one.score, xyxy_px=one.xyxy_px) for one in sighting.defects)
-    truth = tuple((CODES[int(row[0])], (row[1], row[2], row[3], row[4])) for row in sample.boxes.tolist())
-    return Judged(found=found, truth=truth)
+def _calibrated(folder: Path, card: dict[str, Any], samples: Sequence[Sample], name: str) -> dict[str, Any]:
+    _write(folder / "card.json", card | {"sha256": _sha256(folder / "model.onnx"), "parity": False})
+    slope, offset = platt(parity_gate.look(parity_gate.open_for_measuring(folder), samples))
+    return {"slope": round(slope, 4), "offset": round(offset, 4), "fitted_on": _validated_on(name)}
 
 
-def _platt(folder: Path, samples: Sequence[Sample]) -> tuple[float, float]:
+def platt(judged: Sequence[Judged]) -> tuple[float, float]:
     """Slope and offset that make a score the share of true boxes among those with that score (Newton's method)."""
-    clock = SystemClock()
-    detector = OnnxDetector(folder, DetectorOptions(threads=2), clock=clock, min_score=0.02)
-    detector.warm_up()
-    judged = [look(detector, clock, sample) for sample in samples]
-    pairs = [hits(judged, code, MATCH_IOU) for code in CODES]
-    score = np.concatenate([one for one, _ in pairs]).clip(1e-6, 1 - 1e-6)
-    hit = np.concatenate([one for _, one in pairs]).astype(float)
+    every = ranked(judged, CODES, parity_gate.IOU)
+    score, hit = every.score.clip(1e-6, 1 - 1e-6), every.hit.astype(float)
     # Platt's own prior keeps the fit finite when the classes separate completely.
     hit = hit * (hit.sum() + 1) / (hit.sum() + 2) + (1 - hit) / ((1 - hit).sum() + 2)
     design = np.stack([np.log(score / (1 - score)), np.ones_like(score)], axis=1)

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FIGURES = ("images", "defects", "map_33", "map_50", "f_score", "precision", "recall", "false_boxes_per_image")
+FIGURES = (
+    *("images", "defects", "map_33", "map_50", "map_50_95", "f_score", "precision", "recall"),
+    "false_boxes_per_image",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("models"))
     parser.add_argument("--data", required=True, help="as for `edge-agent evaluate detector`")
     parser.add_argument("--groups", default="")
+    parser.add_argument("--mend", action="store_true", help="as for `edge-agent evaluate detector`")
     parser.add_argument("--called", default="", help="what the card calls the data")
 
 
@@ -23,6 +27,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure, and replace the card's figures for this data."""
     words = ["evaluate", "detector", "--model", options.name, "--data", options.data, "--json"]
     groups = ["--groups", options.groups] if options.groups else []
+    groups += ["--mend"] if options.mend else []
     edge_agent = Path(sys.executable).with_name("edge-agent")
     result = subprocess.run(
         [str(edge_agent), *words, *groups, "--models", str(options.out)], capture_output=True, text=True, check=True
@@ -44,4 +49,6 @@ def figures(measured: dict[str, Any]) -> dict[str, float]:
     for name in ("escapes", "overkill"):
         if measured[name]:
             found |= {name: measured[name]["count"], f"{name}_of": measured[name]["of"]}
-    return found
+    strict = measured["escapes_at_overkill_1"]
+    found |= {"f_best": measured["f_best"]["f_score"], "ece": measured["calibration"]["ece"]}
+    return found | ({"escapes_at_overkill_1": strict["escapes"]["count"]} if strict else {})

@@ -1,10 +1,13 @@
-"""The training loop: seeded, resumable, on a few CPU threads."""
+"""The training loop: seeded, resumable, on a CPU thread and another one that makes the samples."""
 
 import argparse
+import dataclasses
+import json
 import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,62 +15,76 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from edge_agent.simulation.boards import CODES
-from training.data import Sample, Source, crops, deeppcb
-from training.loss import loss, targets
-from training.network import STRIDE, GoldenPair
+from training.augment import Crop
+from training.data import Source, deeppcb
+from training.loss import Targets, loss, targets
+from training.network import STRIDE, GoldenPair, compare, normalise
 
-CROP_PX = 320
-BATCH = 12
-DEEPPCB_TRAIN = ("group00041", "group13000", "group20085", "group77000")
-DEEPPCB_VALIDATE = ("group44000", "group50600")
+SHAPES = ((160, 22), (256, 9), (384, 4))
+"""Side of the crops and how many make a batch: about the same number of pixels."""
+SHARES = (0.5, 0.3, 0.2)
+DEEPPCB_TRAIN = ("group00041", "group13000", "group20085", "group44000", "group77000")
+DEEPPCB_VALIDATE = ("group50600",)
 DEEPPCB_TEST = ("group92000",)
+SAVE_EVERY = 50
+AVERAGE = 0.998
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``train``."""
     parser.add_argument("name", choices=["board", "deeppcb"])
-    parser.add_argument("--steps", type=int, default=3000, help="length of the whole schedule")
+    parser.add_argument("--steps", type=int, default=6000, help="length of the whole schedule")
     parser.add_argument("--work", type=Path, default=Path("build/train"))
     parser.add_argument("--data", type=Path, help="the DeepPCB folder")
+    parser.add_argument("--groups", default=",".join(DEEPPCB_TRAIN), help="the groups of DeepPCB to train on")
     parser.add_argument("--start", type=Path, help="weights to begin with (a checkpoint)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --work")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=1, help="more only on idle cores: they wait for each other")
 
 
-def source(name: str, data: Path | None) -> Source:
+def source(name: str, data: Path | None, groups: str = "") -> Source:
     """What a model is trained on."""
     if name == "board":
-        return Source()
+        return Source(line_share=0.25)
     if data is None:
         raise SystemExit("deeppcb needs --data")
-    pairs = tuple(deeppcb(data, list(DEEPPCB_TRAIN)))
-    return Source(pairs=pairs, real_share=0.6, template_share=0.25)
+    pairs = tuple(deeppcb(data, groups.split(",")))
+    return Source(pairs=pairs, real_share=0.5, template_share=0.25, line_share=0.08, grey_share=0.2)
 
 
-class Stream(IterableDataset[tuple[torch.Tensor, ...]]):
+Batch = tuple[torch.Tensor, ...]
+
+
+class Stream(IterableDataset[Batch]):
     """Batch ``n`` depends on the seed and ``n`` alone: a resumed run sees what it would have seen."""
 
     def __init__(self, origin: Source, seed: int, first: int, last: int) -> None:
         self.origin, self.seed, self.first, self.last = origin, seed, first, last
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+    def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)
         torch.set_num_threads(1)
         for step in range(self.first, self.last):
             rng = np.random.default_rng([self.seed, step])
-            samples: list[Sample] = []
-            while len(samples) < BATCH:
-                samples.extend(crops(self.origin.sample(rng), CROP_PX, rng, 3))
-            yield collate(samples[:BATCH])
+            size, count = SHAPES[int(rng.choice(len(SHAPES), p=SHARES))]
+            yield collate(self.origin.batch(rng, size, count))
 
 
-def collate(samples: list[Sample]) -> tuple[torch.Tensor, ...]:
+def collate(crops: list[Crop]) -> Batch:
     """Stack images and make targets."""
-    image = torch.from_numpy(np.stack([sample.image for sample in samples])[:, None])
-    golden = torch.from_numpy(np.stack([sample.golden for sample in samples])[:, None])
-    cells = CROP_PX // STRIDE
-    return image, golden, *targets([torch.from_numpy(s.boxes) for s in samples], len(CODES), cells, cells)
+    image = torch.from_numpy(np.stack([crop.image for crop in crops])[:, None])
+    golden = torch.from_numpy(np.stack([crop.golden for crop in crops])[:, None])
+    levels = torch.from_numpy(np.stack([crop.levels for crop in crops]))
+    cells = crops[0].image.shape[0] // STRIDE
+    boxes, ignored = ([torch.from_numpy(one) for one in rows] for rows in _rows(crops))
+    wanted = targets(boxes, ignored, len(CODES), cells, cells)
+    return image, golden, levels, *(getattr(wanted, field.name) for field in dataclasses.fields(wanted))
+
+
+def _rows(crops: list[Crop]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    return [crop.boxes for crop in crops], [crop.ignored for crop in crops]
 
 
 def run(options: argparse.Namespace) -> None:
@@ -76,29 +93,90 @@ def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     folder = options.work / options.name
     folder.mkdir(parents=True, exist_ok=True)
-    network = GoldenPair(len(CODES))
+    trainer = Trainer(options.rate, options.steps)
     if options.start:
-        network.load_state_dict(torch.load(options.start, weights_only=True)["average"])
-    average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995), use_buffers=True
-    )
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=1e-3)
-    first = _resume(folder / "last.pt", network, average, optimizer)
-    stream = Stream(source(options.name, options.data), options.seed, first, options.steps)
-    loader = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4)
-    network.train()
+        trainer.network.load_state_dict(torch.load(options.start, weights_only=True)["average"])
+    first = trainer.load(folder / "last.pt") if options.resume and (folder / "last.pt").exists() else 0
+    stream = Stream(source(options.name, options.data, options.groups), options.seed, first, options.steps)
+    loader = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=8)
+    with (folder / "log.jsonl").open("a" if first else "w") as log:
+        settings = {key: str(value) for key, value in vars(options).items()}
+        log.write(json.dumps({"step": first, "settings": settings}) + "\n")
+        _loop(trainer, loader, first, folder, log.write)
+
+
+def _loop(trainer: "Trainer", loader: Any, first: int, folder: Path, write: Any) -> None:
     sums, began = np.zeros(2), time.monotonic()
     for step, batch in enumerate(loader, start=first):
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, options.steps, options.rate)
-        sums += _step(network, optimizer, batch)
-        average.update_parameters(network)
-        if (step + 1) % 25 == 0:
-            seconds = time.monotonic() - began
-            print(f"step {step + 1} heat {sums[0] / 25:.3f} box {sums[1] / 25:.3f} {seconds:.0f} s", flush=True)
+        sums += trainer.step(step, batch)
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == trainer.steps:
+            heat, box = sums / SAVE_EVERY
+            line = {"step": step + 1, "heat": round(heat, 4), "box": round(box, 4)}
+            write(json.dumps(line | {"seconds": round(time.monotonic() - began)}) + "\n")
+            print(line, f"{time.monotonic() - began:.0f} s", flush=True)
             sums[:] = 0
-        if (step + 1) % 100 == 0 or step + 1 == options.steps:
-            _save(folder / "last.pt", step + 1, network, average, optimizer)
+            trainer.save(folder / "last.pt", step + 1)
+
+
+class Trainer:
+    """Network, its moving average, optimizer and schedule."""
+
+    def __init__(self, rate: float, steps: int) -> None:
+        self.rate, self.steps = rate, steps
+        self.network = GoldenPair(len(CODES)).to(memory_format=torch.channels_last).train()
+        self.average = torch.optim.swa_utils.AveragedModel(self.network, multi_avg_fn=_follow, use_buffers=True)
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=5e-3)
+
+    def step(self, step: int, batch: Batch) -> np.ndarray:
+        """One step; heat loss and box loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(step, self.steps, self.rate)
+        image, golden, levels, *encoded = batch
+        compared = compare(
+            normalise(image.float(), levels[:, 0, :, None, None]),
+            normalise(golden.float(), levels[:, 1, :, None, None]),
+        ).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits, sides = self.network(compared)
+        heat_loss, box_loss = loss(logits.float(), sides.float(), Targets(*encoded))
+        self.optimizer.zero_grad()
+        (heat_loss + 1.5 * box_loss).backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimizer.step()
+        self.average.update_parameters(self.network)
+        return np.array([heat_loss.item(), box_loss.item()])
+
+    def save(self, file: Path, step: int) -> None:
+        """Write a checkpoint; the one before it stays until this one is whole."""
+        state = {
+            "step": step,
+            "network": self.network.state_dict(),
+            "average": self.average.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        temporary = file.with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.replace(file)
+
+    def load(self, file: Path) -> int:
+        """Go on from a checkpoint; its step."""
+        state = torch.load(file, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.module.load_state_dict(state["average"])
+        self.average.n_averaged.fill_(state["step"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"])
+
+
+@torch.no_grad()
+def _follow(average: list[torch.Tensor], current: list[torch.Tensor], number: torch.Tensor | int) -> None:
+    """Move the average: fast at first, so that the random start is forgotten."""
+    keep = min(AVERAGE, (1 + float(number)) / (10 + float(number)))
+    for slow, fast in zip(average, current, strict=True):
+        if slow.is_floating_point():
+            slow.lerp_(fast, 1 - keep)
+        else:
+            slow.copy_(fast)
 
 
 def rate_at(step: int, steps: int, peak: float) -> float:
@@ -106,39 +184,3 @@ def rate_at(step: int, steps: int, peak: float) -> float:
     if step < 100:
         return peak * (step + 1) / 100
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - 100) / max(1, steps - 100))))
-
-
-def _step(network: GoldenPair, optimizer: torch.optim.Optimizer, batch: tuple[torch.Tensor, ...]) -> np.ndarray:
-    image, golden, heat, distance, weight = batch
-    logits, sides = network(image.float(), golden.float())
-    heat_loss, box_loss = loss(logits, sides, heat, distance, weight)
-    optimizer.zero_grad()
-    (heat_loss + box_loss).backward()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-    optimizer.step()
-    return np.array([heat_loss.item(), box_loss.item()])
-
-
-def _resume(file: Path, network: GoldenPair, average: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    if not file.exists():
-        return 0
-    state = torch.load(file, weights_only=True)
-    network.load_state_dict(state["network"])
-    average.module.load_state_dict(state["average"])
-    average.n_averaged.fill_(state["step"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"])
-
-
-def _save(
-    file: Path, step: int, network: GoldenPair, average: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
-    state = {
-        "step": step,
-        "network": network.state_dict(),
-        "average": average.module.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    temporary = file.with_suffix(".tmp")
-    torch.save(state, temporary)
-    temporary.replace(file)
