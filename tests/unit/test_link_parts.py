@@ -7,22 +7,26 @@ import pytest
 from edge_agent.adapters.link import relay
 from edge_agent.adapters.link.backoff import CAP_S, Backoff
 from edge_agent.adapters.link.relay import POISON_STRIKES, ErrorReporter, PoisonWatch, Retry, Sent
-from edge_agent.domain.message import Ack, Lane, OutboundMessage, OutboxRow, OutboxState
+from edge_agent.domain.message import Ack, Departure, Lane
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.plant_samples import SENDER, uid
 
 
-def row(sequence: int, attempts: int = 0) -> OutboxRow:
-    message = OutboundMessage(
-        message_id=uid(sequence),
-        topic="out/x",
-        body=b"{}",
+def row(sequence: int) -> Departure:
+    return Departure(
+        sequence=sequence,
+        message_id=str(uid(sequence)),
         lane=Lane.FINDINGS,
         ack=Ack.RECEIPT,
-        created_at=START,
-    )
-    return OutboxRow(
-        sequence=sequence, message=message, state=OutboxState.PENDING, attempts=attempts, next_attempt_at=START
+        attempts=0,
+        expires_us=None,
+        topic="out/x",
+        body=b"{}",
+        retain=False,
+        content_type="",
+        correlation="",
+        response_topic="",
+        properties="{}",
     )
 
 
@@ -63,7 +67,7 @@ def test_a_good_connection_is_forgiven() -> None:
 
 @pytest.mark.parametrize(("attempts", "low_s", "high_s"), [(0, 24, 36), (1, 48, 72), (3, 192, 288), (30, 480, 720)])
 def test_retries_double_up_to_ten_minutes(attempts: int, low_s: float, high_s: float) -> None:
-    wait = (Retry(30).at(row(1, attempts), START) - START).total_seconds()
+    wait = (Retry(30).times(START)(attempts) - START).total_seconds()
     assert low_s <= wait <= high_s
 
 
@@ -71,7 +75,7 @@ def test_the_guilty_row_is_found_among_many() -> None:
     watch = PoisonWatch()
     assert watch.connection_lost(flying(1, 2, 3), 0x80) is None
     assert watch.suspicious, "now one at a time"
-    watch.acquit(1)
+    watch.acquit([1])
     for _ in range(POISON_STRIKES - 1):
         assert watch.connection_lost(flying(2), 0x80) is None
     guilty = watch.connection_lost(flying(2), 0x80)
@@ -84,7 +88,7 @@ def test_an_answered_row_is_innocent() -> None:
     watch = PoisonWatch()
     for _ in range(10):
         assert watch.connection_lost(flying(5), 0x80) is None
-        watch.acquit(5)
+        watch.acquit([5])
     assert not watch.suspicious
 
 
