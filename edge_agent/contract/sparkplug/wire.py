@@ -16,6 +16,8 @@ MAX_DEPTH = 8
 """Messages within messages (template in template, property set in property set)."""
 MAX_ITEMS = 20_000
 """Repeated elements of one payload, all levels together: metrics, properties, rows, cells."""
+MAX_FIELDS = 200_000
+"""Fields of one payload, all levels together, repeated and skipped ones as well: bounds the time to read it."""
 
 _U32, _U64 = (1 << 32) - 1, (1 << 64) - 1
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -65,12 +67,19 @@ class Budget:
     """What a payload may still cost."""
 
     items: int = MAX_ITEMS
+    fields: int = MAX_FIELDS
 
     def spend(self) -> None:
         """Count one repeated element."""
         self.items -= 1
         if self.items < 0:
             raise SparkplugError("too-many", f"more than {MAX_ITEMS} elements")
+
+    def look(self) -> None:
+        """Count one field."""
+        self.fields -= 1
+        if self.fields < 0:
+            raise SparkplugError("too-many", f"more than {MAX_FIELDS} fields")
 
 
 @dataclass(slots=True)
@@ -143,6 +152,7 @@ def _message(reader: _Reader, table: str, tables: Tables, budget: Budget, depth:
         raise SparkplugError("depth", f"messages are nested more than {MAX_DEPTH} deep")
     known, found = tables[table], dict[str, Any]()
     for number, wire_type in reader.fields():
+        budget.look()
         described = known.get(number)
         if described is None:
             budget.spend()

@@ -208,6 +208,8 @@ def test_the_number_of_metrics_is_limited() -> None:
         decode(b"\x12\x00" * (wire.MAX_ITEMS + 1))
     with pytest.raises(SparkplugError, match="too-many"):
         decode(b"\x38\x00" * (wire.MAX_ITEMS + 1))
+    with pytest.raises(SparkplugError, match="fields"):
+        decode(b"\x08\x01" * (wire.MAX_FIELDS + 1))
     assert len(decode(b"\x12\x00" * MAX_METRICS).metrics) == MAX_METRICS
 
 
