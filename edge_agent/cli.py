@@ -1,5 +1,6 @@
 """The commands. Each lives in a module of ``commands`` that is imported only when it is asked for."""
 
+import os
 import sys
 from importlib import import_module
 
@@ -91,6 +92,8 @@ def _examples(command: object) -> str:
 
 def main() -> None:
     """Entry point of ``edge-agent``."""
+    # Before numpy is loaded: its BLAS takes every core and spins on it, whatever else the box has to do.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     only = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     try:
         build(only)()
