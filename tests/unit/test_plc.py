@@ -331,7 +331,7 @@ def test_places_lie_one_after_the_other() -> None:
         ({"result_slots": 4}, "{slot}"),
         ({"security": "sign"}, "certificate"),
         ({"username": "u"}, "password_file"),
-        ({"url": "http://plc"}, "opc.tcp"),
+        ({"url": "http://plc"}, "url"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(wrong: dict[str, Any], why: str) -> None:
