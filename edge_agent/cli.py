@@ -29,6 +29,7 @@ COMMANDS = {
     "llm": ("edge_agent.commands.llm", "Let a language model sit the exam that decides what it may do."),
     "orders": ("edge_agent.commands.orders", "List, show and answer work orders."),
     "outbox": ("edge_agent.commands.outbox", "Show what waits for the plant; retry or drop what was put aside."),
+    "mes": ("edge_agent.commands.mes", "A small reference MES: receive work orders, answer them."),
     "audit": ("edge_agent.commands.audit", "Verify, list and export the audit log."),
     "fmea": ("edge_agent.commands.fmea", "Check and show the catalogue of causes."),
     "diagnose": ("edge_agent.commands.diagnose", "Rank causes for incidents from files."),
@@ -78,7 +79,8 @@ def build(only: str | None = None) -> typer.Typer:
             continue
         loaded = import_module(module)
         if hasattr(loaded, "app"):
-            app.add_typer(loaded.app, name=name, help=text)
+            group = loaded.app.registered_callback
+            app.add_typer(loaded.app, name=name, help=text + _examples(group.callback if group else None))
         else:
             app.command(name, help=text + _examples(loaded.command))(loaded.command)
     return app
