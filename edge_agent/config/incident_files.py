@@ -45,14 +45,14 @@ class GivenIncident:
 
     Attributes:
         domain: which catalogue it belongs to; empty: the only one.
-        excess: how far the rate's statistic is above its threshold (log units); it speaks against chance.
+        excess: how far the rate's statistic is above its threshold (log units); None: not said.
     """
 
     name: str
     evidence: tuple[Evidence, ...]
     line: int
     domain: str = ""
-    excess: float = 0.0
+    excess: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +196,7 @@ def _incident(record: Any, line: int) -> GivenIncident:
         evidence=_evidence(items, record.get("classes", record.get("class_counts"))),
         line=line,
         domain=str(record.get("domain", "")),
-        excess=max(0.0, statistic - threshold) if statistic and threshold else 0.0,
+        excess=statistic - threshold if statistic and threshold else None,
     )
 
 

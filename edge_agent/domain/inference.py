@@ -30,10 +30,10 @@ PRIOR_NONE = 0.12
 PRIOR_OTHER = 0.08
 UNLISTED_CLASS = 0.05
 """How often a cause shows a class that its row does not list."""
-UNLISTED_SIBLING = 0.25
+UNLISTED_SIBLING = 0.35
 """The same for a class of a family that the row does list: what makes a mousebite makes an open when it is grosser, and
 a detector takes the one for the other."""
-OTHER_SHOWS = 0.7
+OTHER_SHOWS = 0.5
 """How probably something unknown shows a token that belongs to it."""
 
 
@@ -61,7 +61,7 @@ class Weights:
     """
 
     version: str = "seed"
-    gain: float = 0.8
+    gain: float = 1.15
     temperature: float = 1.0
     matrix: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     bias: Mapping[str, float] = field(default_factory=dict)
@@ -250,7 +250,7 @@ def posterior(
     """All causes, NONE and OTHER, most probable first; equal ones in the catalogue's order.
 
     Args:
-        none_penalty: how much the rate itself speaks against chance (log units, not negative).
+        none_penalty: how much the rate itself speaks against chance (log units; negative: for it).
     """
     priors = prior(catalogue)
     rows = [

@@ -4,11 +4,12 @@
 (``+``) or fell (``-``), ``insp:`` the inspection itself, ``mix:`` the mix of classes, ``class:`` a defect class.
 """
 
-SPATIAL = ("repeat", "streak", "edge", "center", "line", "pitch", "cluster", "uniform")
+SPATIAL = ("repeat", "streak", "edge", "center", "line", "pitch", "cluster", "uniform", "side")
 TIMES = (
     "step",
     "drift",
     "pulse",
+    "periodic",
     "maintenance",
     "lot_change",
     "tool_change",
@@ -31,8 +32,14 @@ _SPATIAL_PHRASES = {
     "pitch": "a fixed distance between defects",
     "cluster": "clusters on single parts",
     "uniform": "spread evenly over the part",
+    "side": "on one half of the part",
 }
-_TIME_PHRASES = {"step": "began in a step", "drift": "grew slowly", "pulse": "a short pulse"}
+_TIME_PHRASES = {
+    "step": "began in a step",
+    "drift": "grew slowly",
+    "pulse": "a short pulse",
+    "periodic": "came back at a fixed interval",
+}
 
 
 def well_formed(token: str) -> bool:

@@ -3,7 +3,7 @@
     logit_c = (log prior + g * L_c + sum_j W_cj (e_j - b_j) + bias_c) / T
 
 with no cases it is the catalogue, with many it is what happened here. W ~ N(M, 1/lambda), bias ~ N(0, 1) and
-g ~ N(0.8, 0.3^2). M is what counting says: how much more or less often a cause showed a token here than its row
+g ~ N(1.15, 0.3^2). M is what counting says: how much more or less often a cause showed a token here than its row
 expects (log-odds, shrunk as if the row had been seen ``PSEUDO_CASES`` times); a row with a wrong sign is put right
 after a handful of cases. How much of the counts to believe is chosen by left-out predictions, T by the same ones from
 30 cases on. A label may be wrong: a case that nothing supports counts little (mixture with chance). Old cases fade.
@@ -34,7 +34,7 @@ from edge_agent.domain.inference import (
 from edge_agent.domain.verdict import ConfirmedCase
 
 LAMBDA = 2.0
-GAIN, GAIN_SD = 0.8, 0.3
+GAIN, GAIN_SD = SEED.gain, 0.3
 MIN_CASES = 5
 FOLDS = 10
 PSEUDO_CASES = 3.0

@@ -108,7 +108,7 @@ def analyse(window: Window, known: Knowledge, previous: Analysis | None, *, cloc
     evidence = collect(window, previous.evidence if previous else ())
     hypotheses = adjusted(rank(catalogue, evidence, incident, known.background, known.weights), known.earned)
     alike = nearest(present_tokens(list(evidence)), window.cases)
-    unknown = unknown_score(hypotheses, alike[0][0] if alike else 0.0)
+    unknown = unknown_score(hypotheses, evidence, alike[0][0] if alike else 0.0)
     checks = check_order(hypotheses, catalogue)
     return Analysis(
         analysis_id=clock.new_id(),

@@ -38,7 +38,7 @@ def known_from(catalogue: Catalogue, normal: Mapping[str, Sequence[float]] | Non
 
 
 def ranking(
-    known: Knowledge, evidence: Sequence[Evidence], cases: Sequence[ConfirmedCase] = (), *, excess: float = 0.0
+    known: Knowledge, evidence: Sequence[Evidence], cases: Sequence[ConfirmedCase] = (), *, excess: float | None = None
 ) -> Ranking:
     """Rank all causes for some evidence.
 
@@ -47,7 +47,7 @@ def ranking(
     """
     hypotheses = rank_all(known.catalogue, evidence, known.background, known.weights, excess=excess)
     alike = nearest(present_tokens(list(evidence)), tuple(cases))
-    unknown = unknown_score(hypotheses, alike[0][0] if alike else 0.0)
+    unknown = unknown_score(hypotheses, evidence, alike[0][0] if alike else 0.0)
     return Ranking(
         hypotheses=hypotheses,
         unknown_score=unknown,

@@ -13,9 +13,10 @@ from edge_agent.domain.inference import Observation, Scored, Weights, observe, p
 GRADES = ((0.85, "very likely"), (0.5, "likely"), (0.15, "possible"), (0.0, "unclear"))
 SHOWN, LEAST_P, LEAST_DELTA = 5, 0.005, 0.05
 NAMES = {NONE: "No assignable cause (chance)", OTHER: "A cause that is not in the catalogue"}
-ACT_P, ACT_UNKNOWN, WATCH_NONE = 0.5, 0.6, 0.3
-NONE_TRUST = 0.8
-NONE_CAP = 10.0
+ACT_P, ACT_UNKNOWN, WATCH_NONE = 0.5, 0.4, 0.3
+NONE_TRUST, NONE_EXCESS = 0.7, 9.0
+NONE_BONUS, NONE_CAP = 4.0, 8.0
+"""What the rate says about chance: per unit of log-likelihood ratio beyond this excess over the threshold, at most."""
 
 
 def grade(p: float) -> str:
@@ -46,7 +47,7 @@ def rank_all(
     background: Mapping[str, float],
     weights: Weights,
     *,
-    excess: float = 0.0,
+    excess: float | None = None,
 ) -> tuple[Hypothesis, ...]:
     """Every cause of the catalogue, NONE and OTHER, most probable first.
 
@@ -58,9 +59,12 @@ def rank_all(
     return tuple(_hypothesis(one, place, catalogue, observed) for place, one in enumerate(scored, start=1))
 
 
-def none_penalty(excess: float) -> float:
-    """How much the rate itself speaks against chance: what the statistic has over the threshold it was opened at."""
-    return NONE_TRUST * min(NONE_CAP, max(0.0, excess))
+def none_penalty(excess: float | None) -> float:
+    """How much the rate itself speaks against chance (for it: negative). None: nothing is known of the rate.
+
+    A run that crossed the threshold by chance stays near it; a fault's likelihood ratio soon leaves it far behind.
+    """
+    return 0.0 if excess is None else min(NONE_CAP, max(-NONE_BONUS, NONE_TRUST * (excess - NONE_EXCESS)))
 
 
 def _hypothesis(one: Scored, place: int, catalogue: Catalogue, observed: Mapping[str, Observation]) -> Hypothesis:
@@ -80,17 +84,29 @@ def _hypothesis(one: Scored, place: int, catalogue: Catalogue, observed: Mapping
     )
 
 
-def unknown_score(hypotheses: Sequence[Hypothesis], likeness: float) -> float:
+def unknown_score(hypotheses: Sequence[Hypothesis], evidence: Sequence[Evidence], likeness: float) -> float:
     """0 to 1: how much the numbers say "not in the catalogue".
+
+    Logistic in what speaks for the best cause (patterns, strata and signals that are there; classes alone convince
+    nobody), what speaks against it, how far it leads (a leader that little speaks for wins by default), and how
+    probable something else is. Fitted on the simulator's development seeds: docs/diagnosis.md.
 
     Args:
         likeness: similarity (0 to 1) of the nearest confirmed case.
     """
-    causes = [one for one in hypotheses if one.cause_id not in NAMES]
-    best = max((one.p for one in causes), default=0.0)
+    best = next((one for one in hypotheses if one.cause_id not in NAMES), None)
     other = next((one.p for one in hypotheses if one.cause_id == OTHER), 0.0)
-    support = max((sum(term.delta for term in one.terms) for one in causes), default=0.0)
-    return round(1 / (1 + exp(-(-1.0 + 2.0 * (1 - best) + 3.0 * other - 0.5 * likeness - 0.5 * support))), 3)
+    if best is None:
+        return round(max(0.5, other), 3)
+    found = {one.evidence_id for one in evidence if _convinces(one)}
+    pro = min(8.0, sum(term.delta for term in best.terms if term.delta > 0 and term.evidence_id in found))
+    contra = min(6.0, -sum(term.delta for term in best.terms if term.delta < 0))
+    z = 1.9 - 2.4 * (1 - best.p) - 0.8 * pro + 0.55 * contra + 6.0 * max(0.0, other - 0.25) - 0.5 * likeness
+    return round(1 / (1 + exp(-z)), 3)
+
+
+def _convinces(one: Evidence) -> bool:
+    return one.polarity is Polarity.PRESENT and one.token is not None and not one.token.startswith("class:")
 
 
 def decision(hypotheses: Sequence[Hypothesis], unknown: float) -> str:

@@ -175,7 +175,7 @@ class WorkingOut:
             made_at=self._clock.now(),
             evidence=evidence,
             hypotheses=hypotheses,
-            unknown_score=unknown_score(hypotheses, 0.0),
+            unknown_score=unknown_score(hypotheses, evidence, 0.0),
             decision="check",  # nobody has looked: a person must
             narratives=(replace(text, text=f"{text.text} {NO_EVIDENCE}"),),
             engine={

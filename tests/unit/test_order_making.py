@@ -130,8 +130,11 @@ def test_what_cannot_be_told_apart_is_checked_not_acted_on() -> None:
 
 
 def test_the_less_the_catalogue_explains_the_more_unknown_it_is() -> None:
-    known = unknown_score(belief(A01=0.95, OTHER=0.03, NONE=0.02), 0.8)
-    unknown = unknown_score(belief(OTHER=0.7, A01=0.2, NONE=0.1), 0.0)
+    fact = evidence("E1", Polarity.PRESENT)
+    first, *rest = belief(A01=0.95, OTHER=0.03, NONE=0.02)
+    supported = replace(first, terms=(Term(evidence_id="E1", delta=4.0),))
+    known = unknown_score((supported, *rest), [fact], 0.8)
+    unknown = unknown_score(belief(OTHER=0.7, A01=0.2, NONE=0.1), [fact], 0.0)
     assert 0 <= known < 0.3 < unknown <= 1
 
 

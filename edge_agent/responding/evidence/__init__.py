@@ -5,8 +5,11 @@ from dataclasses import replace
 
 from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.responding.evidence import (
+    baseline,
     class_mix,
     coincidence,
+    counter_check,
+    genealogy,
     inspection_health,
     rate_change,
     sensor_health,
@@ -14,6 +17,7 @@ from edge_agent.responding.evidence import (
     spatial,
     strata,
     telemetry_change,
+    telemetry_corr,
     telemetry_limit,
     time_shape,
 )
@@ -21,6 +25,7 @@ from edge_agent.responding.evidence.window import Window
 
 TOOLS: tuple[Callable[[Window], list[Evidence]], ...] = (
     rate_change.find,
+    baseline.find,
     class_mix.find,
     spatial.find,
     strata.find,
@@ -30,8 +35,10 @@ TOOLS: tuple[Callable[[Window], list[Evidence]], ...] = (
     telemetry_limit.find,
     sensor_health.find,
     inspection_health.find,
+    telemetry_corr.find,
+    genealogy.find,
 )
-VERSION = "1"
+VERSION = "2"
 
 
 def collect(window: Window, earlier: Sequence[Evidence] = ()) -> tuple[Evidence, ...]:
@@ -42,6 +49,7 @@ def collect(window: Window, earlier: Sequence[Evidence] = ()) -> tuple[Evidence,
     """
     found = [one for tool in TOOLS for one in tool(window)]
     found = _distrust(found, sensor_health.silent_signals(window))
+    found = counter_check.check(window, found)
     found.extend(similar_cases.find(window, found))
     return _numbered(found, earlier)
 

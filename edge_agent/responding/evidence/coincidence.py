@@ -14,7 +14,7 @@ LOOKBACK_PARTS = 15
 """How many parts before the onset an event may lie: the way from the process to the camera, and a margin."""
 LIKELY_CHANCE = 0.3
 """An event that is in any such window this often proves nothing."""
-SHAPES = {"step", "drift", "pulse"}
+SHAPES = {"step", "drift", "pulse", "periodic"}
 ALIASES = {"shift": "shift_change", "filter": "filter_change"}
 
 

@@ -39,6 +39,11 @@ def find(window: Window) -> list[Evidence]:
     ]
 
 
+def patterns(window: Window, marks: Marks) -> set[str]:
+    """The names of the patterns that some marks show."""
+    return {name for name, test in _TESTS.items() if test(window, marks)[0]}
+
+
 def _few(marks: Marks, what: str) -> Finding:
     return None, 0.0, f"{len(marks)} defects on {marks.parts} parts are too few to look for {what}"
 
@@ -53,6 +58,7 @@ def _repeat(window: Window, marks: Marks) -> Finding:
     best = int(np.argmax(companions))
     count = int(companions[best])
     density = len(marks) / marks.parts * np.pi * radius**2 / (USABLE_AREA * width * height)
+    density = max(density, _density_around(marks, best, radius) / marks.parts)
     chance = min(1.0, len(marks) * at_least(count, marks.parts - 1, 1 - float(np.exp(-density))))
     part_share = (count + 1) / marks.parts
     x, y = marks.xy_px[near[best]].mean(axis=0)
@@ -62,6 +68,12 @@ def _repeat(window: Window, marks: Marks) -> Finding:
     else:
         words = f"no place has defects on more than {count + 1} of {marks.parts} defective parts"
     return present, 1 - chance if present else 0.9, words
+
+
+def _density_around(marks: Marks, place: int, radius_px: float) -> float:
+    """Defects to be expected in a circle from those in a ring around it: where all are crowded, two meet by chance."""
+    away = np.linalg.norm(marks.xy_px - marks.xy_px[place], axis=1)
+    return float(((away > 2 * radius_px) & (away <= 6 * radius_px)).sum()) / 32.0
 
 
 def _streak(window: Window, marks: Marks) -> Finding:
@@ -111,6 +123,22 @@ def _center(window: Window, marks: Marks) -> Finding:
     return _zone(
         window, near, 0.25, 0.5, "along the centre line", lambda xy: np.abs(xy[:, 0] - width / 2) < 0.125 * width
     )
+
+
+def _side(window: Window, marks: Marks) -> Finding:
+    if len(marks) < 8:
+        return _few(marks, "one side")
+    width = window.size_wh_px[0]
+    left = marks.xy_px[:, 0] < width / 2
+    more = left if 2 * left.sum() >= len(marks) else ~left
+
+    def half(xy: Floats) -> Mask:
+        found: Mask = (xy[:, 0] < width / 2) == (more is left)
+        return found
+
+    name = "on the left half" if more is left else "on the right half"
+    present, strength, words = _zone(window, more, 0.55, 0.75, name, half)
+    return present, strength, words
 
 
 def _zone(
@@ -245,4 +273,5 @@ _TESTS: dict[str, Callable[[Window, Marks], Finding]] = {
     "line": _line,
     "cluster": _cluster,
     "pitch": _pitch,
+    "side": _side,
 }

@@ -43,6 +43,8 @@ class _Contrast:
     confounded: bool
     members: frozenset[int] = frozenset()
     """Which parts (by place in the window) have the level."""
+    new: bool = False
+    """The level began with the trouble."""
 
 
 def find(window: Window) -> list[Evidence]:
@@ -90,6 +92,7 @@ def _contrast(window: Window, attribute: str) -> _Contrast | None:
         p=min(1.0, best.p * len(tested)),
         confounded=best.confounded,
         members=frozenset(np.flatnonzero(now & (levels == best.level)).tolist()),
+        new=_begins_at_onset(levels == best.level, now),
     )
 
 
@@ -165,11 +168,15 @@ def _is_guilty(contrast: _Contrast, p: float) -> bool:
 
 
 def _twins(contrast: _Contrast, guilty: Sequence[_Contrast]) -> tuple[str, ...]:
-    """Other attributes whose guilty level is on the same parts: nothing here tells them apart."""
+    """Other attributes whose guilty level is on the same parts: nothing here tells them apart.
+
+    Except that a level which began with the trouble (a new lot) is suspect before one that was always there.
+    """
     return tuple(
         f"strat:{other.attribute}"
         for other in guilty
         if other is not contrast
+        and not (contrast.new and not other.new)
         and len(other.members & contrast.members) >= ALIKE * len(other.members | contrast.members)
     )
 

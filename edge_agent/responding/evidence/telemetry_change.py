@@ -21,6 +21,7 @@ SIGNIFICANT = 0.02
 MIN_SIGMA = 1.5
 """Changes below this many robust standard deviations of single readings are left alone."""
 MIN_BEFORE, MIN_AFTER = 15, 4
+TREND_BLOCKS, TREND_AGREEMENT = 8, 0.85
 LEAD_PARTS = 10
 """A cause acts upstream: readings up to this many parts before the onset are on neither side."""
 
@@ -65,6 +66,9 @@ def _change(window: Window, name: str) -> Change:
     after = _values(series, first=window.onset_at.timestamp())
     if len(before) < MIN_BEFORE or len(after) < MIN_AFTER:
         return Change(signal=name, n=len(after))
+    level_before = float(np.mean(before))
+    after = after - _trend(before, len(before) + len(after))[-len(after) :]
+    before = before - _trend(before, len(before))
     spread = max(robust_sd(before), 0.3 * float(np.std(before)), 1e-3 * abs(float(np.mean(before))), 1e-9)
     blocks = np.array([block.mean() for block in np.array_split(before, max(4, min(12, len(before) // 5)))])
     wander = max(float(np.std(blocks, ddof=1)), spread / np.sqrt(max(len(before) / len(blocks), 1)))
@@ -75,12 +79,27 @@ def _change(window: Window, name: str) -> Change:
     p, level = min(candidates)
     return Change(
         signal=name,
-        before=float(np.mean(before)),
-        after=level,
+        before=level_before,
+        after=level_before + level - float(np.mean(before)),
         sigma=spread,
         p=min(1.0, p * len(candidates)),
         n=len(before) + len(after),
     )
+
+
+def _trend(before: Floats, length: int) -> Floats:
+    """What a signal that was under way already would have gone on to do: a straight line, where there clearly is one.
+
+    A bath that fills up and a filter that loads move all day; that is no change. Theil's slope of block means, taken
+    for real only when nearly all pairs of blocks agree on its sign (Kendall's test).
+    """
+    blocks = np.array([block.mean() for block in np.array_split(before, TREND_BLOCKS)])
+    first, second = np.triu_indices(TREND_BLOCKS, 1)
+    rises = np.sign(blocks[second] - blocks[first]).sum()
+    if abs(rises) < TREND_AGREEMENT * len(first):
+        return np.zeros(length)
+    slope = float(np.median((blocks[second] - blocks[first]) / (second - first))) / (len(before) / TREND_BLOCKS)
+    return np.asarray(slope * (np.arange(length) - (len(before) - 1) / 2), dtype=np.float64)
 
 
 def _values(series: tuple[Sample, ...], *, first: float = -np.inf, last: float = np.inf) -> Floats:

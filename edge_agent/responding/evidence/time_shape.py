@@ -9,6 +9,7 @@ from edge_agent.responding.words import clock_time
 
 TOOL = "time.shape@1"
 ENOUGH_DEFECTIVE = 6
+MIN_VISITS = 10
 MARGIN = 2.0
 """Log-likelihood by which a shape must beat the next one to be called (per extra parameter paid with 1)."""
 
@@ -19,7 +20,33 @@ _STATEMENTS = {
 }
 
 
+PERIODIC = "tm:periodic"
+PERIODS = range(3, 25)
+"""Parts between two visits of a cause that comes round."""
+
+
 def find(window: Window) -> list[Evidence]:
+    """``tm:step``, ``tm:drift``, ``tm:pulse`` and ``tm:periodic``."""
+    return [*_shape(window), _periodic(window)]
+
+
+def _periodic(window: Window) -> Evidence:
+    """Do defective parts come at a fixed interval? Rayleigh's test at each period, with a price for the choice."""
+    bad = np.array([shows(one, window.codes) for one in window.decided_after], dtype=bool)
+    at = np.flatnonzero(bad)
+    present: bool | None = None
+    strength, words = 0.0, f"{len(at)} defective parts are too few to look for an interval"
+    if len(at) >= MIN_VISITS and len(at) < 0.5 * len(bad):
+        powers = [abs(np.exp(2j * np.pi * at / period).sum()) ** 2 / len(at) for period in PERIODS]
+        best = int(np.argmax(powers))
+        chance = min(1.0, len(PERIODS) * float(np.exp(-powers[best])))
+        present = chance < 0.01
+        strength = 1 - chance if present else 0.85
+        words = f"defective parts {'' if present else 'do not '}come back every {PERIODS[best]} parts"
+    return fact(window, tool=TOOL, token=PERIODIC, statement=words, present=present, strength=strength, n=len(at))
+
+
+def _shape(window: Window) -> list[Evidence]:
     """``tm:step``, ``tm:drift`` and ``tm:pulse``: at most one is present."""
     bad = np.array([shows(one, window.codes) for one in (*window.decided_before, *window.decided_after)], dtype=float)
     start = len(window.decided_before)
