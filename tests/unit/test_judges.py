@@ -1,5 +1,6 @@
 """Several judges on one part: model, taught model, golden difference, gauges."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from edge_agent.adapters.clock import SystemClock
 from edge_agent.adapters.store.codec import decode, encode
 from edge_agent.commands.desk import plain_recipe
 from edge_agent.config.load import InvalidConfiguration, load_recipe
+from edge_agent.contract import outbound
+from edge_agent.contract.envelope import Sender
 from edge_agent.domain.defect import ModelRef, Sighting
 from edge_agent.domain.faults import PartFault
 from edge_agent.domain.frame import Frame, Pixels
@@ -240,3 +243,14 @@ def test_a_difference_needs_a_golden_image(tmp_path: Path) -> None:
     file.write_text(RECIPE + "  - {kind: golden_difference, name: golden}\n")
     with pytest.raises(InvalidConfiguration, match="needs a golden image"):
         load_recipe(file)
+
+
+def test_the_plant_is_told_what_each_judge_measured() -> None:
+    found = judged(part(bar=44), WIDTH)
+    sender = Sender(agent="box", topic_root="e/s/a/l/c", uri_base="http://box", software_version="0")
+    told = outbound.result(replace(an_inspection(CLOCK), opinions=found.opinions), sender=sender, clock=CLOCK)
+    measured = {one["id"]: one for one in json.loads(told.body)["data"]["measurements"]}
+    assert measured["judge.bar"]["value"] == pytest.approx(44, abs=0.2)
+    assert (measured["judge.bar"]["lower"], measured["judge.bar"]["upper"]) == (39, 41)
+    assert measured["judge.bar"]["evaluation"] == "NOT_OK"
+    assert measured["judge.model"]["evaluation"] == "OK"
