@@ -79,6 +79,6 @@ def test_every_shipped_card_is_complete() -> None:
         card = read_card(models / name)
         assert f"{card.name}/{card.version}" == name
         assert card.data
-        # A feature network finds nothing by itself: no answer to keep, and float where INT8 gains nothing.
+        # A feature network finds nothing by itself: no answer to keep, and it is in float.
         assert card.parity or card.decode == "features"
         assert card.quantization is not None or card.decode == "features"
