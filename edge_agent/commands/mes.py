@@ -14,6 +14,7 @@ from edge_agent.domain.faults import ConfigError
 from edge_agent.mes.book import Book, NotPossible, Order, written
 from edge_agent.mes.office import FOLLOWED, Office, as_json, as_line, tls_context
 from edge_agent.mes.wire import Wire
+from edge_agent.observability import logs
 from edge_agent.web.mes_app import build_mes_app
 from edge_agent.web.server import WebServer
 
@@ -64,6 +65,7 @@ def serve(
     """
     if context.invoked_subcommand is not None:
         return
+    logs.configure(level="warning", style=logs.as_format("auto"))
     try:
         tls = None if ca_file is None else tls_context(str(ca_file), _text(cert_file), _text(key_file))
         password = None if password_file is None else password_file.read_text(encoding="utf-8").strip()
