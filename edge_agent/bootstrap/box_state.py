@@ -6,8 +6,8 @@ from typing import Any
 
 import structlog
 
-from edge_agent.contract import outbound, payloads
-from edge_agent.contract.commands import CommandOutcome, Verb
+from edge_agent.contract import inbound, outbound, payloads
+from edge_agent.contract.commands import INVALID_REQUEST, UNKNOWN_ID, CommandOutcome, Verb
 from edge_agent.contract.envelope import Sender
 from edge_agent.contract.inbound import CommandRequest
 from edge_agent.domain.faults import ConfigError, Transient
@@ -23,7 +23,7 @@ class BoxState:
     """The bodies of ``out/state``.
 
     Args:
-        recipes: ``id/version`` of all that are loaded.
+        recipes: says ``id/version`` of all that are in use.
         pauses: station id to its pause.
     """
 
@@ -33,7 +33,7 @@ class BoxState:
         sender: Sender,
         clock: Clock,
         store: Store,
-        recipes: list[str],
+        recipes: Callable[[], list[str]],
         pauses: Mapping[str, Pause],
         health: Health,
     ) -> None:
@@ -54,7 +54,7 @@ class BoxState:
             session_id=self._session_id,
             boot_id=self._boot_id,
             version=self._sender.software_version,
-            recipes=self._recipes,
+            recipes=self._recipes(),
             **(self._at_work() if online else {}),
         )
         return outbound.state(state, sender=self._sender, clock=self._clock)
@@ -96,7 +96,7 @@ class BoxState:
 
 
 class Questions:
-    """The commands that change nothing."""
+    """The commands that change nothing on the line."""
 
     def __init__(self, *, sender: Sender, clock: Clock, health: Health, pauses: Mapping[str, Pause]) -> None:
         self._sender = sender
@@ -121,15 +121,44 @@ class Questions:
                 for station, pause in self._pauses.items()
             ],
             "components": {
-                name: {"condition": entry.condition.value, "detail": entry.detail, "since": payloads.stamp(entry.since)}
+                name: {
+                    "condition": entry.condition.value,
+                    "detail": entry.detail,
+                    "since": payloads.stamp(entry.since),
+                    "acknowledged": entry.acknowledged or None,
+                }
                 for name, entry in components.items()
             },
             "outbox": payloads.OutboxFigures(pending=pending, oldest_age_s=oldest).to_json_object(),
         }
         return CommandOutcome(status="done", detail=self._health.worst().value, result=result)
 
+    def ack(self, unit: UnitOfWork, request: CommandRequest) -> CommandOutcome:
+        """Somebody has seen what is not well: noted with it until it changes."""
+        try:
+            args = inbound.args(payloads.AckArgs, request)
+        except inbound.InvalidMessage as error:
+            return CommandOutcome.rejected(INVALID_REQUEST, error.detail)
+        alarms = [entry.component for entry in self._health.alarms()]
+        if args.component is not None and args.component not in alarms:
+            text = f"nothing is wrong with {args.component!r}; not well: {', '.join(alarms) or 'none'}"
+            return CommandOutcome.rejected(UNKNOWN_ID, text)
+        meant = alarms if args.component is None else [args.component]
+        by = f"{request.requested_by or 'the plant'} at {payloads.stamp(self._clock.now())}"
+        return CommandOutcome(
+            status="done",
+            detail=", ".join(meant) or "nothing to acknowledge",
+            result={"acknowledged": meant},
+            subjects=tuple(f"alarm:{component}" for component in meant),
+            then=lambda: self._acknowledge(meant, by + (f": {args.note}" if args.note else "")),
+        )
 
-VERBS = ("pause", "ping", "resume", "status")
+    def _acknowledge(self, components: list[str], by: str) -> None:
+        for component in components:
+            self._health.acknowledge(component, by)
+
+
+VERBS = ("ack", "config-reload", "pause", "ping", "recipe", "resume", "status")
 """The commands that every box acts upon; ``trigger`` is the trigger sources' own."""
 
 
@@ -140,8 +169,14 @@ def verbs(
     health: Health,
     pauses: Mapping[str, Pause],
     changed: Callable[[], object],
+    changes: Mapping[str, Verb],
 ) -> dict[str, Verb]:
-    """The table of commands."""
+    """The table of commands.
+
+    Args:
+        changed: called after a pause or its end.
+        changes: the verbs of `bootstrap.changes`.
+    """
     ask = Questions(sender=sender, clock=clock, health=health, pauses=pauses)
     control = PauseCommands(pauses, clock=clock, changed=changed)
     return {
@@ -149,6 +184,8 @@ def verbs(
         "resume": Verb(run=control.resume),
         "ping": Verb(run=ask.ping, ages=False),
         "status": Verb(run=ask.status, ages=False),
+        "ack": Verb(run=ask.ack),
+        **changes,
     }
 
 

@@ -60,7 +60,7 @@ def _loaded(parts: Parts) -> Iterator[tuple[str, str]]:
     for file, sha256 in sorted(files.items()):
         yield f"configuration:{_named(Path(file), configuration.folder)}", sha256
     for station in parts.stations:
-        for recipe in station.station.recipes.values():
+        for recipe in station.changeable.in_use.values():
             yield f"recipe:{recipe.ref.recipe_id}/{recipe.ref.version}", recipe.ref.sha256
         for detector in station.detectors.values():
             yield f"model:{detector.ref.name}/{detector.ref.version}", detector.ref.sha256

@@ -12,6 +12,7 @@ from edge_agent import __version__
 from edge_agent.adapters.clock import SystemClock
 from edge_agent.bootstrap.adapters import ACTUATORS, CAMERAS, TRIGGERS, adapter
 from edge_agent.bootstrap.box_state import BoxState
+from edge_agent.bootstrap.changes import Changeable, recall
 from edge_agent.bootstrap.folders import Folders
 from edge_agent.bootstrap.secrets import mqtt_password
 from edge_agent.config import Configuration
@@ -23,13 +24,17 @@ from edge_agent.contract import outbound
 from edge_agent.contract.envelope import Sender
 from edge_agent.contract.topics import topic_root
 from edge_agent.domain.cause import Catalogue
+from edge_agent.domain.faults import ConfigError
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.message import OutboundMessage
 from edge_agent.domain.part import Shot
+from edge_agent.domain.reason import Reason
 from edge_agent.domain.recipe import Recipe
 from edge_agent.inspecting.answering import Answering
 from edge_agent.inspecting.golden import Goldens
+from edge_agent.inspecting.in_use import RecipesInUse
 from edge_agent.inspecting.inspector import Inspector
+from edge_agent.inspecting.pause import CODE as PAUSED
 from edge_agent.inspecting.pause import Pause, load_pause
 from edge_agent.inspecting.record import Recorder
 from edge_agent.observability.health import Health
@@ -62,6 +67,7 @@ class StationParts:
     inspector: Inspector
     answering: Answering
     detectors: Mapping[str, Detector]
+    changeable: Changeable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +122,10 @@ def build(
     images = _images(plant, folders, time)
     web_port = _web_port(plant)
     sender = _sender(plant, web_port)
-    pauses = _pauses(configuration, store)
-    recipes = _recipes(configuration)
-    box_state = BoxState(sender=sender, clock=time, store=store, recipes=recipes, pauses=pauses, health=health)
+    pauses, in_use = _pauses(configuration, store), _recipes(configuration, store)
+    box_state = BoxState(
+        sender=sender, clock=time, store=store, recipes=partial(_told, in_use), pauses=pauses, health=health
+    )
     plant_link = link or _link(configuration, sender, store, time, box_state, folders)
     recorder = Recorder(
         store=store,
@@ -153,6 +160,7 @@ def build(
                 plant_link,
                 given or Stations(),
                 pauses[station.config.id],
+                in_use[station.config.id],
             )
             for station in configuration.stations
         ),
@@ -209,6 +217,7 @@ def _station(
     link: PlantLink,
     given: Stations,
     pause: Pause,
+    in_use: RecipesInUse,
 ) -> StationParts:
     config = station.config
     camera: Camera = given.cameras.get(config.id) or adapter(CAMERAS, config.camera.kind)(
@@ -228,17 +237,17 @@ def _station(
     )
     trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link, answering)
     references = goldens()
-    for recipe in station.recipes.values():
+    for recipe in in_use.values():
         references.check(recipe.golden)
     models = (models_folder(configuration.plant), taught_models(folders))
-    recipes = {product: with_own_limits(recipe, models) for product, recipe in station.recipes.items()}
+    in_use.change({product: with_own_limits(recipe, models) for product, recipe in in_use.items()})
     detectors = {
         name: detector(models[0], name, config.detector, clock, *models[1:])
-        for name in sorted({name for recipe in recipes.values() for name in recipe.models})
+        for name in sorted({name for recipe in in_use.values() for name in recipe.models})
     }
     inspector = Inspector(
         camera=camera,
-        recipes=recipes,
+        recipes=in_use,
         detectors=detectors,
         goldens=references,
         clock=clock,
@@ -253,7 +262,28 @@ def _station(
         inspector=inspector,
         answering=answering,
         detectors=detectors,
+        changeable=Changeable(
+            station=station, in_use=in_use, fit=partial(fitted, models=models, detectors=detectors, goldens=references)
+        ),
     )
+
+
+def fitted(recipe: Recipe, *, models: tuple[Path, ...], detectors: Mapping[str, Detector], goldens: Goldens) -> Recipe:
+    """A recipe as a station that is at work can use it: with the models it has loaded, its golden image read.
+
+    Raises:
+        ConfigError: it needs another model or version, or its golden image cannot be used.
+    """
+    from edge_agent.adapters.detectors.catalogue import read_card, resolve
+
+    for name in recipe.models:
+        if name not in detectors:
+            raise ConfigError(f"model {name!r} is not loaded; there are: {', '.join(detectors)}; a restart loads it")
+        card, loaded = read_card(resolve(models[0], name, *models[1:])), detectors[name].ref
+        if str(card.version) != str(loaded.version):
+            raise ConfigError(f"model {name!r} is now version {card.version}, {loaded.version} is loaded; restart")
+    goldens.check(recipe.golden)
+    return with_own_limits(recipe, models)
 
 
 def _trigger(
@@ -331,11 +361,24 @@ def _images(plant: PlantFile, folders: Folders, clock: Clock) -> ImageStore:
 
 def _pauses(configuration: Configuration, store: Store) -> dict[str, Pause]:
     with store.reader() as unit:
-        return {station.config.id: load_pause(unit, station.config.id) for station in configuration.stations}
+        pauses = {station.config.id: load_pause(unit, station.config.id) for station in configuration.stations}
+        for station in configuration.stations:
+            _, wrong = recall(unit, configuration, station)
+            if wrong:  # with which limits, nobody has said: a person resumes the station, or chooses again
+                pauses[station.config.id].set(Reason(code=PAUSED, text=wrong))
+    return pauses
 
 
-def _recipes(configuration: Configuration) -> list[str]:
-    return sorted(f"{r.ref.recipe_id}/{r.ref.version}" for s in configuration.stations for r in s.recipes.values())
+def _recipes(configuration: Configuration, store: Store) -> dict[str, RecipesInUse]:
+    with store.reader() as unit:
+        return {
+            station.config.id: RecipesInUse(recall(unit, configuration, station)[0])
+            for station in configuration.stations
+        }
+
+
+def _told(in_use: Mapping[str, RecipesInUse]) -> list[str]:
+    return sorted(f"{one.ref.recipe_id}/{one.ref.version}" for station in in_use.values() for one in station.values())
 
 
 def _link(

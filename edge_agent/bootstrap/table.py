@@ -10,6 +10,7 @@ from edge_agent import __version__
 from edge_agent.adapters.link.commands import CommandHandler
 from edge_agent.adapters.link.inbox import InboxHandlers
 from edge_agent.bootstrap.box_state import verbs
+from edge_agent.bootstrap.changes import Changes
 from edge_agent.bootstrap.housekeeping import Housekeeping
 from edge_agent.bootstrap.own_process import DEADLINE_S, FIT_DEADLINE_S, START_S, DiagnosisProcess, FittingProcess
 from edge_agent.bootstrap.parts import Parts, StationParts, store_url
@@ -274,8 +275,14 @@ def subscribe(parts: Parts, link: PlantLink) -> Telemetry:
             health=parts.health,
             pauses=parts.pauses,
             changed=lambda: note_pauses(parts),
+            changes=Changes(
+                parts.configuration,
+                {station.station.config.id: station.changeable for station in parts.stations},
+                changed=lambda: tell_state(parts),
+            ).verbs(),
         ),
         elsewhere=triggered_by_command(parts),
+        reply_topics=plant.security.reply_topics,
     )
     link.subscribe(topics.under(root, topics.COMMANDS), commands.on_command)
     return subscribe_telemetry(plant.telemetry, link, store=parts.store, clock=parts.clock)

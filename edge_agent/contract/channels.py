@@ -195,6 +195,9 @@ CHANNELS: tuple[Channel, ...] = (
         for verb, summary, args in (
             ("pause", "Take no more parts: each one is held.", payloads.StationArgs),
             ("resume", "Inspect again.", payloads.StationArgs),
+            ("recipe", "Inspect a product with another recipe; the reply reads back which.", payloads.RecipeArgs),
+            ("ack", "Somebody has seen what is not well.", payloads.AckArgs),
+            ("config-reload", "Check the configuration files, and take over what can be.", payloads.ReloadArgs),
             ("ping", "Is anybody there?", None),
             ("status", "Stations, components, backlog.", None),
         )

@@ -58,3 +58,13 @@ class Verb:
 
     run: Callable[[UnitOfWork, CommandRequest], CommandOutcome]
     ages: bool = True
+    prepare: Callable[[CommandRequest], "Deed"] | None = None
+    """What takes long (reading files), done before the transaction begins; its deed is then run in place of ``run``."""
+
+
+Deed = Callable[[UnitOfWork, CommandRequest], CommandOutcome]
+
+
+def refused(unit: UnitOfWork, request: CommandRequest) -> CommandOutcome:
+    """``run`` of a verb that is always prepared."""
+    return CommandOutcome.rejected(UNABLE, "it was not prepared")

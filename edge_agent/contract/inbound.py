@@ -231,6 +231,15 @@ def station_args(request: CommandRequest) -> payloads.StationArgs:
     return _validated(payloads.StationArgs, request.args)
 
 
+def args(model: type[P], request: CommandRequest) -> P:
+    """The arguments of a command.
+
+    Raises:
+        InvalidMessage: they break their schema.
+    """
+    return _validated(model, request.args)
+
+
 def trigger(message: InboundMessage) -> TriggerRequest:
     """Read ``in/cmd/trigger``.
 

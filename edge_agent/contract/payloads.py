@@ -511,6 +511,38 @@ class StationArgs(Payload):
     """Told with every part that is held meanwhile."""
 
 
+class RecipeArgs(Payload):
+    """The arguments of ``in/cmd/recipe``: with which recipe a station inspects a product from now on."""
+
+    schema_name: ClassVar[str] = "recipe-args"
+    product_id: Id
+    station_id: Annotated[str, Field(max_length=64)] | None = None
+    """May be left out where the box has one station."""
+    recipe_id: Id | None = None
+    """Left out: the recipe that the station's file names."""
+    version: Annotated[int, Field(ge=1)] | None = None
+    """Left out: the highest one there is on the box."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """Of the recipe's file; another content is refused."""
+
+
+class AckArgs(Payload):
+    """The arguments of ``in/cmd/ack``: alarms that somebody has seen."""
+
+    schema_name: ClassVar[str] = "ack-args"
+    component: Annotated[str, Field(max_length=128)] | None = None
+    """As ``status`` names it; left out: all that are not well."""
+    note: Line = ""
+
+
+class ReloadArgs(Payload):
+    """The arguments of ``in/cmd/config-reload``."""
+
+    schema_name: ClassVar[str] = "reload-args"
+    apply: bool = True
+    """False: only checked."""
+
+
 class Trigger(Payload):
     """The arguments of ``in/cmd/trigger``: a part is in place."""
 
@@ -541,4 +573,14 @@ OUTBOUND: tuple[type[Payload], ...] = (
     Error,
     Metric,
 )
-INBOUND: tuple[type[Payload], ...] = (JobResponsePayload, Receipt, MesState, Command, StationArgs, Trigger)
+INBOUND: tuple[type[Payload], ...] = (
+    JobResponsePayload,
+    Receipt,
+    MesState,
+    Command,
+    StationArgs,
+    RecipeArgs,
+    AckArgs,
+    ReloadArgs,
+    Trigger,
+)

@@ -40,7 +40,7 @@ class OutboundMessage:
 
     Attributes:
         message_id: the CloudEvent's id, fixed now.
-        topic: below the box's topic root, e.g. ``out/wo/{id}/order``.
+        topic: below the box's topic root, e.g. ``out/wo/{id}/order``; with a leading ``/`` it is absolute.
         body: the bytes as they go out (a CloudEvent in JSON); empty clears a retained topic.
         order_key: messages with the same key go out one after the other; empty: any order.
         content_type, correlation, response_topic, properties: MQTT 5 properties.

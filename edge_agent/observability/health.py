@@ -1,7 +1,7 @@
 """Health: what works and what does not, by component; the page, /readyz and the stack light read it."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -26,12 +26,17 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentHealth:
-    """One component's condition, since when, and a sentence for people."""
+    """One component's condition, since when, and a sentence for people.
+
+    Attributes:
+        acknowledged: who has seen it, and when; empty until then, and again when the condition changes.
+    """
 
     component: str
     condition: Condition
     detail: str
     since: datetime
+    acknowledged: str = ""
 
 
 class Health:
@@ -48,13 +53,28 @@ class Health:
             changed = known is None or known.condition is not condition
             since = at if known is None or changed else known.since
             self._board[component] = ComponentHealth(
-                component=component, condition=condition, detail=detail, since=since
+                component=component,
+                condition=condition,
+                detail=detail,
+                since=since,
+                acknowledged="" if known is None or changed else known.acknowledged,
             )
         COMPONENT_UP.labels(component=component).set(1 if condition is Condition.OK else 0)
         if changed:
             say = log.info if condition in (Condition.OK, Condition.STARTING) else log.warning
             say("condition changed", component=component, condition=condition.value, detail=detail)
         return changed
+
+    def acknowledge(self, component: str, by: str) -> None:
+        """Note that somebody has seen it; nothing else changes, and nothing at all while it is well."""
+        with self._lock:
+            known = self._board.get(component)
+            if known is not None and known.condition is not Condition.OK:
+                self._board[component] = replace(known, acknowledged=by)
+
+    def alarms(self) -> list[ComponentHealth]:
+        """What is not well: degraded or down."""
+        return [entry for entry in self.board() if entry.condition in (Condition.DEGRADED, Condition.DOWN)]
 
     def board(self) -> list[ComponentHealth]:
         """All components, by name."""

@@ -36,12 +36,21 @@ class Box:
             sender=SENDER,
             clock=self.clock,
             store=self.store,
-            recipes=["board-a/3"],
+            recipes=lambda: ["board-a/3"],
             pauses=self.pauses,
             health=self.health,
         )
-        table = verbs(sender=SENDER, clock=self.clock, health=self.health, pauses=self.pauses, changed=self._changed)
-        self.handler = CommandHandler(self.store, self.clock, SENDER, table, elsewhere={"trigger"})
+        table = verbs(
+            sender=SENDER,
+            clock=self.clock,
+            health=self.health,
+            pauses=self.pauses,
+            changed=self._changed,
+            changes={},
+        )
+        self.handler = CommandHandler(
+            self.store, self.clock, SENDER, table, elsewhere={"trigger"}, reply_topics=["acme/+/hmi/reply/#"]
+        )
 
     def _changed(self) -> None:
         self.changes += 1
@@ -170,7 +179,7 @@ def test_a_command_that_says_nothing_of_its_age_is_not_done(box: Box) -> None:
 
 
 REFUSED: list[tuple[str, Any, str, str]] = [
-    ("selfdestruct", {"commandId": "c"}, "invalid command", "there are: pause, ping, resume, status, trigger"),
+    ("selfdestruct", {"commandId": "c"}, "invalid command", "there are: ack, pause, ping, resume, status, trigger"),
     ("recipe", {"commandId": "c"}, "invalid command", "'recipe' is not known"),
     ("pause", {"commandId": "c", "args": {"stationId": "aoi-9"}}, "unknown id", "there are: aoi-1, aoi-2"),
     ("resume", {"commandId": "c", "args": {"stationId": 7}}, "invalid request", "stationId"),
@@ -209,6 +218,46 @@ def test_ping_and_status_tell_how_the_box_is(box: Box) -> None:
     assert result["components"]["broker"]["condition"] == "down"
     assert result["outbox"]["pending"] == 2
     assert len(box.audited()) == 1
+
+
+def test_alarms_are_acknowledged_until_they_change(box: Box) -> None:
+    def report(condition: Condition) -> None:
+        box.health.report("broker", condition, "no route", at=box.clock.now())
+
+    report(Condition.DOWN)
+    box.health.report("camera:aoi-1", Condition.OK, at=box.clock.now())
+    reply = box.send("ack", box.ask("c-1", note="called the network people"))
+    assert reply["result"] == {"acknowledged": ["broker"]}
+    report(Condition.DOWN)
+    told = box.send("status", {"commandId": "c-2"})["result"]["components"]
+    assert told["broker"]["acknowledged"].startswith("hmi-3 at ")
+    assert told["broker"]["acknowledged"].endswith("called the network people")
+    assert told["camera:aoi-1"]["acknowledged"] is None
+    assert box.audited() == [("hmi-3", "command.ack", "alarm:broker")]
+    report(Condition.OK)
+    report(Condition.DOWN)
+    assert not box.health.alarms()[0].acknowledged
+    assert box.send("ack", box.ask("c-3", component="camera:aoi-1"))["returnStatus"] == BITS["unknown id"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "topic"),
+    [
+        ("acme/1/hmi/reply/7", "/acme/1/hmi/reply/7"),
+        ("acme/1/other", topics.REPLY),
+        ("acme/+/hmi/reply/7", topics.REPLY),
+        ("", topics.REPLY),
+    ],
+)
+def test_a_response_topic_is_followed_only_where_it_is_allowed(box: Box, wanted: str, topic: str) -> None:
+    asked = {"commandId": "c-1"}
+    properties = {"mqtt.response_topic": wanted, "mqtt.correlation": "x-9"}
+    for _ in range(2):  # a repetition is answered in the same way
+        box.handler.on_command(box.message("ping", asked, properties))
+    with box.store.reader() as unit:
+        rows = unit.outbox.rows()
+    assert [row.message.topic for row in rows] == [topic, topic]
+    assert rows[0].message.correlation == ("x-9" if topic != topics.REPLY else "c-1")
 
 
 def test_nothing_happens_when_the_store_cannot_write(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,7 +285,7 @@ class Relay:
         )
 
     def _absolute(self, topic: str) -> str:
-        return topics.under(self._sender.topic_root, topic)
+        return topic[1:] if topic.startswith("/") else topics.under(self._sender.topic_root, topic)
 
     def _too_large(self, parcel: Parcel, limits: Limits) -> str:
         agreed = self._options.max_payload_kib * 1024
