@@ -68,6 +68,8 @@ _PLACES: Mapping[str, tuple[str, str]] = {
 }
 """Placeholder to what must stand right before and behind it: a figure in the wrong place tells a falsehood."""
 _CLAUSE = re.compile(r"[.;,()]\s|\band\b|\bbut\b|\bwhile\b|\balthough\b|\bthough\b|\bhowever\b")
+_DANGLING = re.compile(r"(?:^|[.;,])\s*\(E\d+\)")
+"""An id that belongs to nothing: a reader takes it to the next words."""
 _CAUSED = re.compile(r"\bcaus\w*\s+(?:of|by)\b|\breason\s+(?:for|of)\b|\b(?:causes|caused)\b")
 _MARKUP = re.compile(r"[<>\[\]*_`#|~^\\@=$&]|https?:|www\.|//|\b\w+\.(?:com|org|net|io)\b", re.IGNORECASE)
 
@@ -352,6 +354,8 @@ def _form(answer: _Answer, brief: Brief) -> Iterator[Violation]:
         yield Violation(rule="V9.length", text=f"write between {LEAST_WORDS} and 40 words")
     if not answer.text.isascii() or not answer.text.isprintable() or not answer.text.rstrip().endswith("."):
         yield Violation(rule="V9.form", text="write finished sentences in plain English letters")
+    if _DANGLING.search(answer.text):
+        yield Violation(rule="V9.form", text="an id in brackets stands behind the words it belongs to")
     if _MARKUP.search(answer.bare) or re.search(r"[{}]", answer.bare):
         yield Violation(rule="V9.markup", text="write no markup, braces or addresses")
     if "{cause}" not in answer.text or not _IDS.search(answer.text):

@@ -189,7 +189,7 @@ def _sentence(sentence: str, facts: Facts, found: dict[str, Evidence]) -> Iterat
     grades = re.findall(r"very likely|likely|possible|unclear", sentence.lower())
     if hypothesis and any(one != hypothesis.grade for one in grades):
         yield f"another grade: {grades[0]}"
-    against = " against" in sentence.lower()
+    against = re.search(r"\bagainst\b", sentence, re.IGNORECASE) is not None
     for key in dict.fromkeys(_ID.findall(sentence)):
         if key in found and against and terms.get(key, 0.0) >= 0:
             yield f"{key} does not speak against it"

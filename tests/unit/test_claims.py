@@ -103,6 +103,7 @@ def test_mutations_do_make_drafts_untrue() -> None:
         ("The defects are spread evenly over the part (E2), against {cause}.", "V6.entailment"),
         ("It began after a lot change (E3), which fits {cause}.", "V6.entailment"),
         ("We found it (E2), which fits {cause}. E3 speaks against (E1), it.", "V6.entailment"),
+        ("It is spread evenly over the part (E2), which fits {cause}. (E1), E3 speaks against it.", "V9.form"),
         ("Expo energy fell from 40.93 mJ/cm2 to {E1.value} (E1), which fits {cause}.", "V4.number"),
         ("It began at {E1.value} (E2), which fits {cause}.", "V8.binding"),
     ],
