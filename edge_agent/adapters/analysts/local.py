@@ -87,6 +87,11 @@ class LocalAnalyst:
         """Resident memory of the child in MB; 0 while none runs."""
         return self._child.rss_mb if self._child else 0.0
 
+    @property
+    def pid(self) -> int | None:
+        """The child's process; None while none runs."""
+        return self._child.pid if self._child else None
+
     def write(self, task: WritingTask, timeout_s: float) -> Written:
         """Write under the task's grammar; the first call includes the canary and the loading of the model.
 
