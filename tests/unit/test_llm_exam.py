@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from edge_agent.adapters.store.database import Database, sqlite_url
 from edge_agent.commands import llm
-from edge_agent.domain.faults import Transient
+from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.ports import Analyst
 from edge_agent.responding import choosing
 from edge_agent.responding.choosing import INSUFFICIENT, Choice
@@ -141,3 +141,12 @@ def test_a_model_that_fails_is_told_so(tmp_path: Path, monkeypatch: pytest.Monke
     assert done.exit_code == 1
     assert "MISSED" in done.stdout
     assert "may write in orders: no" in done.stdout
+
+
+def test_a_server_is_asked_by_its_address_and_a_missing_file_is_named(tmp_path: Path) -> None:
+    analyst, memory = llm._analyst("http://127.0.0.1:9/v1", None, "m", None, "auto", 1, 2.0, tmp_path)
+    assert (analyst.name, memory()) == ("server m", 0.0)
+    with pytest.raises(Transient):
+        Sitting(analyst, CATALOGUE, deadline_s=0.2).sit(1, 1)
+    with pytest.raises(ConfigError, match="no model at"):
+        llm._analyst(str(tmp_path / "none.gguf"), None, "m", None, "auto", 1, 2.0, tmp_path)
