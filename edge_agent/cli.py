@@ -31,6 +31,7 @@ COMMANDS = {
     "outbox": ("edge_agent.commands.outbox", "Show what waits for the plant; retry or drop what was put aside."),
     "mes": ("edge_agent.commands.mes", "A small reference MES: receive work orders, answer them."),
     "audit": ("edge_agent.commands.audit", "Verify, list and export the audit log."),
+    "weights": ("edge_agent.commands.weights", "List what the ranking has learned; go back a version."),
     "fmea": ("edge_agent.commands.fmea", "Check and show the catalogue of causes."),
     "diagnose": ("edge_agent.commands.diagnose", "Rank causes for incidents from files."),
     "replay": ("edge_agent.commands.replay", "Run stored inspections through the present diagnosis."),

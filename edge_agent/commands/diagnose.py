@@ -160,6 +160,7 @@ def as_record(incident: GivenIncident, found: Ranking, ready: Prepared) -> dict[
         ],
         "unknown_score": found.unknown_score,
         "decision": found.decision,
+        "second_cause": found.second.cause_id if found.second else None,
         "checks": [{"id": one.check_id, "text": one.text, "minutes": one.minutes} for one in found.checks[:2]],
         "engine": {
             "catalogue": f"{catalogue.domain}/{catalogue.version}",
@@ -176,5 +177,7 @@ def as_text(incident: GivenIncident, found: Ranking) -> Iterator[str]:
     for one in found.hypotheses[:3]:
         why = ", ".join(f"{tokens.get(term.evidence_id)} {term.delta:+.1f}" for term in one.terms[:5])
         yield f"  {one.p:6.1%}  {one.cause_id}  {one.name} ({one.grade})  {why}"
+    if found.second:
+        yield f"  perhaps also {found.second.cause_id}  {found.second.name}"
     for check in found.checks[:2]:
         yield f"  check ({check.minutes:g} min): {check.text}"

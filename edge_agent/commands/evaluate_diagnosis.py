@@ -7,7 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_agent.commands.fmea import load_all
 from edge_agent.config.catalogue import load_catalogue
+from edge_agent.domain.inference import SEED
+from edge_agent.responding.given import known_from
+from edge_agent.simulation.plantsim.elsewhere import judge
 from edge_agent.simulation.plantsim.evaluation import PACKS, Pack, evaluate
 from edge_agent.simulation.plantsim.oracle import load as load_oracle
 
@@ -23,6 +27,7 @@ SHOWN = (
     "unknown_auroc",
 )
 GATES = (("top1", 0.70), ("top3", 0.86))
+SIMULATED, TOKEN_INCIDENTS = "pcb", 200
 MOST_ECE, LEAST_GAIN = 0.08, 0.03
 
 
@@ -56,12 +61,25 @@ def diagnosis(
         learned=_counts(confirmed) or usual.learned,
     )
     loaded = load_catalogue(catalogue)
+    if loaded.domain != SIMULATED:
+        raise typer.BadParameter(
+            f"only {SIMULATED!r} is simulated; a report on it shows the other domains too", param_hint="--catalogue"
+        )
     report = evaluate(loaded, chosen, jobs=jobs, oracle=load_oracle(loaded.domain))
+    report["domains"] = _domains(catalogue.parent, chosen.seed)
     misses = missed(report)
     report["missed_limits"] = misses
     typer.echo(json.dumps(report) if as_json else "\n".join(as_text(report)))
     if gate and misses:
         raise typer.Exit(1)
+
+
+def _domains(folder: Path, seed: int) -> dict[str, object]:
+    """All catalogues of the folder, at the level of tokens."""
+    return {
+        one.domain: judge(known_from(one, None, SEED), seed=seed, incidents=TOKEN_INCIDENTS)
+        for one in load_all(folder).values()
+    }
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -102,6 +120,8 @@ def as_text(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"{count:>4} confirmed" + _row(row["hybrid"]) + f"  {row['gate']}"
         if row["feedback_only"]:
             yield f"{'feedback only':>14s}" + _row(row["feedback_only"])
+    for name, row in report.get("domains", {}).items():
+        yield f"{name + ' (tokens)':14s}" + _row(row)
     yield "cause by cause: " + ", ".join(_cause(name, row) for name, row in report["causes"].items())
     for part in ("evidence", "operations", "guidance", "cost"):
         yield f"{part}: {json.dumps(report[part])}"

@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from edge_agent.commands.stored import Config, State, open_store
 from edge_agent.config.catalogue import load_catalogue
 from edge_agent.config.catalogue_review import Remark, review
 from edge_agent.config.load import InvalidConfiguration
 from edge_agent.config.located import Problem, UnreadableFile, read
 from edge_agent.domain.cause import Catalogue, Cause, Signature
+from edge_agent.learning.suggest import suggestions
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -71,6 +73,29 @@ def show(
             typer.echo(f"{file}: {catalogue.domain} {catalogue.version}, {len(catalogue.causes)} causes")
             for one in chosen:
                 typer.echo("\n".join(_in_full(one, catalogue)) if cause else _row(one))
+
+
+@app.command()
+def suggest(state: State = None, config: Config = None, as_json: AsJson = False) -> None:
+    """Suggest rows for causes that technicians found and the catalogue lacks: three alike make one.
+
+    Nothing is changed: a person adds the row.
+
+    Example: edge-agent fmea suggest --state state
+    """
+    store = open_store(state, config)
+    with store.reader() as uow:
+        found = suggestions(uow.answers.cases(), {})
+    store.close()
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], ensure_ascii=False))
+        return
+    for one in found:
+        typer.echo(f"{one.cases} orders closed as something else: {'; '.join(one.texts) or 'no text'}")
+        typer.echo(f"  classes: {', '.join(one.classes) or '-'}")
+        typer.echo("  signature: " + ", ".join(f'"{token}": {share}' for token, share in one.tokens.items()))
+    if not found:
+        typer.echo("nothing to suggest: no three orders closed as something else are alike")
 
 
 def load_all(where: Path) -> dict[Path, Catalogue]:

@@ -18,7 +18,7 @@ from edge_agent.responding.correlate import onset_at
 from edge_agent.responding.evidence import VERSION, collect
 from edge_agent.responding.evidence.similar_cases import nearest, present_tokens
 from edge_agent.responding.evidence.window import Window, made_at
-from edge_agent.responding.rank import decision, rank, unknown_score
+from edge_agent.responding.rank import decision, rank, second_cause, unknown_score
 from edge_agent.responding.settings import DEFAULT_SIZE_PX, Settings
 from edge_agent.responding.text import summary
 from edge_agent.responding.vote import SILENT, Earned, adjusted
@@ -30,6 +30,8 @@ PSEUDO_RUNS = 10
 LEAST_RATE, MOST_RATE = 0.01, 0.99
 UNLISTED_RATE = 0.1
 """Assumed of a token that the catalogue does not have, before it was measured."""
+SECOND = "second_cause"
+"""Key of the engine's notes: a cause that seems to be at work besides the first suspect."""
 METHOD = "signature-likelihood-ratio"
 
 
@@ -110,6 +112,7 @@ def analyse(window: Window, known: Knowledge, previous: Analysis | None, *, cloc
     alike = nearest(present_tokens(list(evidence)), window.cases)
     unknown = unknown_score(hypotheses, evidence, alike[0][0] if alike else 0.0)
     checks = check_order(hypotheses, catalogue)
+    second = second_cause(catalogue, evidence, known.background, known.weights, hypotheses)
     return Analysis(
         analysis_id=clock.new_id(),
         incident_id=incident.incident_id,
@@ -126,5 +129,6 @@ def analyse(window: Window, known: Knowledge, previous: Analysis | None, *, cloc
             "weights": known.weights.version,
             "tools": VERSION,
         }
+        | ({SECOND: second.cause_id} if second else {})
         | ({"vote_weight": f"{known.earned.weight:g}"} if known.earned.weight else {}),
     )

@@ -11,7 +11,7 @@ from edge_agent.domain.verdict import ConfirmedCase
 from edge_agent.responding.analyse import Knowledge, measured_background
 from edge_agent.responding.check_order import check_order
 from edge_agent.responding.evidence.similar_cases import nearest, present_tokens
-from edge_agent.responding.rank import decision, rank_all, unknown_score
+from edge_agent.responding.rank import decision, rank_all, second_cause, unknown_score
 
 TRUSTED_RUNS = 2.0
 """How many normal runs a catalogue's own rates are worth against a file of observations."""
@@ -25,6 +25,8 @@ class Ranking:
     unknown_score: float
     decision: str
     checks: tuple[Check, ...]
+    second: Hypothesis | None = None
+    """Another cause that seems to be at work as well."""
 
 
 def known_from(catalogue: Catalogue, normal: Mapping[str, Sequence[float]] | None, weights: Weights) -> Knowledge:
@@ -53,4 +55,5 @@ def ranking(
         unknown_score=unknown,
         decision=decision(hypotheses, unknown),
         checks=check_order(hypotheses, known.catalogue),
+        second=second_cause(known.catalogue, evidence, known.background, known.weights, hypotheses),
     )

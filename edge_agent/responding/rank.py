@@ -14,6 +14,8 @@ GRADES = ((0.85, "very likely"), (0.5, "likely"), (0.15, "possible"), (0.0, "unc
 SHOWN, LEAST_P, LEAST_DELTA = 5, 0.005, 0.05
 NAMES = {NONE: "No assignable cause (chance)", OTHER: "A cause that is not in the catalogue"}
 ACT_P, ACT_UNKNOWN, WATCH_NONE = 0.5, 0.4, 0.3
+SECOND_FROM_P, SECOND_P, SECOND_SUPPORT = 0.4, 0.6, 4.0
+"""The first suspect must be this probable; the second one too, on what is left, with this much that speaks for it."""
 NONE_TRUST, NONE_EXCESS = 0.7, 9.0
 NONE_BONUS, NONE_CAP = 4.0, 8.0
 """What the rate says about chance: per unit of log-likelihood ratio beyond this excess over the threshold, at most."""
@@ -107,6 +109,31 @@ def unknown_score(hypotheses: Sequence[Hypothesis], evidence: Sequence[Evidence]
 
 def _convinces(one: Evidence) -> bool:
     return one.polarity is Polarity.PRESENT and one.token is not None and not one.token.startswith("class:")
+
+
+def second_cause(
+    catalogue: Catalogue,
+    evidence: Sequence[Evidence],
+    background: Mapping[str, float],
+    weights: Weights,
+    hypotheses: Sequence[Hypothesis],
+) -> Hypothesis | None:
+    """Another cause that explains well what the first one leaves unexplained (deflation); None: one is enough.
+
+    What speaks for the first suspect, and what it makes happen to others, is taken away; the rest is ranked again.
+    """
+    first = next((one for one in hypotheses if one.cause_id not in NAMES), None)
+    if first is None or first.p < SECOND_FROM_P:
+        return None
+    explained = {term.evidence_id for term in first.terms if term.delta > 0}
+    rest = [one for one in evidence if one.evidence_id not in explained]
+    again = [one for one in rank_all(catalogue, rest, background, weights) if one.cause_id != first.cause_id]
+    best = again[0]
+    if best.cause_id in NAMES or best.p < SECOND_P:
+        return None
+    found = {one.evidence_id for one in rest if _convinces(one)}
+    pro = sum(term.delta for term in best.terms if term.delta > 0 and term.evidence_id in found)
+    return best if pro >= SECOND_SUPPORT else None
 
 
 def decision(hypotheses: Sequence[Hypothesis], unknown: float) -> str:

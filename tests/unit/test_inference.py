@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from edge_agent.domain.cause import NONE, OTHER, Catalogue, Cause, Signature, TokenExpectation
 from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.domain.inference import (
+    SEED,
     Observation,
     Weights,
     as_record,
@@ -50,7 +51,7 @@ def test_a_posterior_is_a_distribution_and_its_terms_add_up_to_its_logit(observe
         cause = CATALOGUE.cause(one.cause_id)
         variants = len(cause.signatures) if cause else 1
         rest = one.logit - log(priors[one.cause_id]) - sum(one.deltas.values())
-        assert -0.8 * log(variants) - 1e-9 <= rest <= 1e-9
+        assert -SEED.gain * log(variants) - 1e-9 <= rest <= 1e-9
 
 
 @given(observations, st.floats(0.02, 0.98))

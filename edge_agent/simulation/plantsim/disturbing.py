@@ -55,10 +55,11 @@ class Breaking:
 
     def step(self, line: Equipment) -> None:
         """One more part."""
-        if self.on and self._there and self._age % (self.on + self.off or self._age + 1) == self.on:
+        period = self.on + self.off if self.off else self._age + self.on + 1
+        if self.on and self._there and self._age % period == self.on:
             self.fault.repair(line, np.random.default_rng(self.seed))
             self._there = False
-        elif not self._there and (not self.on or self._age % (self.on + self.off or 10**9) == 0):
+        elif not self._there and (self._age == 0 or (self.off and self._age % period == 0)):
             self._begin(line)
         elif self._there and self.ramp and self._age < self.ramp and self._ends:
             blend(line, *self._ends, self.size / self.ramp)
