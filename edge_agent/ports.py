@@ -617,6 +617,15 @@ A raised Transient leaves the message unacknowledged; the broker sends it again 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkAlarm:
+    """Something about the link that a person should look at, or that it is well again."""
+
+    component: str
+    active: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LinkStatus:
     """How the link is doing."""
 
@@ -628,6 +637,7 @@ class LinkStatus:
     last_puback_at: datetime | None = None
     quota_used: float = 0.0
     """Share of the outbox's quota that is in use; 1 and above: full, only what must be kept is kept."""
+    alarms: tuple[LinkAlarm, ...] = ()
 
 
 class PlantLink(Protocol):

@@ -402,7 +402,14 @@ def _link(
         state_body=box_state.body,
         password=mqtt_password(configuration, plant.mqtt),
         quota_bytes=limit_bytes(plant.mqtt, None if plant.store.url else folders.state),
+        canary=_tries_rules(plant),
     )
+
+
+def _tries_rules(plant: PlantFile) -> bool:
+    """Whether the broker's access rules are tried: where the plant says so, else where a certificate names the box."""
+    chosen = plant.security.acl_canary
+    return chosen if chosen is not None else plant.mqtt.tls is not None and plant.mqtt.tls.cert_file is not None
 
 
 def _analyst(configuration: Configuration, folders: Folders, clock: Clock) -> Analyst | None:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from edge_agent import __version__
 from edge_agent.adapters.link.commands import CommandHandler
 from edge_agent.adapters.link.inbox import InboxHandlers
+from edge_agent.bootstrap.alarms import AlarmWatch
 from edge_agent.bootstrap.box_state import verbs
 from edge_agent.bootstrap.changes import Changes
 from edge_agent.bootstrap.housekeeping import Housekeeping
@@ -341,6 +342,7 @@ def jobs(parts: Parts) -> list[Job]:
         state=parts.folders.state,
         clock=parts.clock,
     )
+    alarms = AlarmWatch(link=parts.link, store=parts.store, sender=parts.sender, health=parts.health, clock=parts.clock)
     shift_ends = [
         Job(name=f"shift report {at}", when=when, run=lambda: ask_for_shift_report(parts))
         for at, when in zip(
@@ -352,6 +354,7 @@ def jobs(parts: Parts) -> list[Job]:
         Job(name="plant metrics", when=every(EVERY), run=figures.publish),
         Job(name="state", when=every(timedelta(hours=1)), run=lambda: tell_state(parts)),
         Job(name="changed state", when=every(timedelta(seconds=1)), run=lambda: tell_changed_state(parts)),
+        Job(name="alarms", when=every(timedelta(seconds=5)), run=alarms.look),
         Job(name="gauges", when=every(timedelta(seconds=5)), run=house.measure),
         Job(name="expire messages", when=every(timedelta(minutes=1)), run=house.expire_messages),
         Job(name="memory", when=every(timedelta(minutes=1)), run=give_back),

@@ -229,7 +229,7 @@ class SecuritySection(Section):
     signature_max_age_s: Seconds = 300
     """A signed command's ``notAfter`` may lie this far ahead at most."""
     acl_canary: bool | None = None
-    """Publish, at each connection and each day, where the broker must refuse this box, and raise an alarm when it does
+    """Publish, after the start and each day, where the broker must refuse this box, and raise an alarm when it does
     not. Default: where the box shows a client certificate."""
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ from edge_agent.domain.work_order import Containment, OrderState, Suspect, WorkO
 from edge_agent.ports import Clock
 
 Verb = Literal["create", "update", "cancel"]
-ErrorClass = Literal["inbound-invalid", "publish-refused", "oversize", "expired"]
+ErrorClass = Literal["inbound-invalid", "publish-refused", "oversize", "expired", "security"]
 AckStatus = Literal["applied", "ignored", "invalid"]
 ReplyStatus = Literal["accepted", "done", "rejected", "failed", "expired"]
 

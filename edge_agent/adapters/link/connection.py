@@ -43,6 +43,9 @@ POLL_S = 0.5
 TLS_CHECK_S = 30.0
 DEFAULT_RECEIVE_MAXIMUM = 65_535
 TAKEN_OVER = 0x8E
+TAKE_OVERS = 3
+"""So many within `TAKE_OVER_WITHIN_S` are another client with this box's client id, not a slow broker's echo."""
+TAKE_OVER_WITHIN_S = 600.0
 REFUSALS = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9D})
 """CONNACK codes that do not go away by trying again soon."""
 
@@ -112,19 +115,23 @@ class Connection:
         will: Callable[[], Outgoing],
         on_ready: Callable[[], None],
         on_message: Callable[[Arrived], bool],
+        on_tick: Callable[[int], None] = lambda epoch: None,
     ) -> None:
         """Prepare; nothing is connected before `start`.
 
         Args:
             on_ready: runs on the network thread after CONNACK, outside paho's callbacks.
             on_message: runs in paho's callback; True acknowledges at once, else `acknowledge` does it later.
+            on_tick: runs on the network thread, with the epoch, a few times in a second while connected.
         """
         self.pubacks: deque[Puback] = deque()
         self.lost: deque[tuple[int, int]] = deque(maxlen=100)
         self.changed = threading.Event()
         self.wake_at = 1
         self._options, self._clock = options, clock
-        self._will, self._on_ready, self._on_message = will, on_ready, on_message
+        self._will, self._on_ready, self._on_message, self._on_tick = will, on_ready, on_message, on_tick
+        self._probes: dict[int, Callable[[int | None], None]] = {}
+        self._taken_over_s: deque[float] = deque(maxlen=TAKE_OVERS)
         self._tls = TlsIdentity(options.tls) if options.tls else None
         self._epoch, self._epoch_lock = 0, threading.Lock()
         self._limits: Limits | None = None
@@ -194,6 +201,27 @@ class Connection:
                 message.topic, message.body, message.qos, message.retain, properties=_publish_properties(message)
             )
         return int(info.mid) if info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
+
+    def probe(self, message: Outgoing, epoch: int, heard: Callable[[int | None], None]) -> None:
+        """Publish to see what the broker says; on the network thread only.
+
+        Args:
+            heard: told the reason code of the PUBACK, or None should the connection end without one.
+        """
+        mid = self.publish(message, epoch)
+        if mid is None:
+            heard(None)
+        else:
+            self._probes[mid] = heard
+
+    @property
+    def taken_over(self) -> bool:
+        """Has another client pushed this one out, again and again, not long ago?
+
+        Not every broker's word (0x8E) arrives before its hanging up: short-lived connections in a row count as well.
+        """
+        often = list(self._taken_over_s)
+        return len(often) == TAKE_OVERS and time.monotonic() - often[0] < TAKE_OVER_WITHIN_S
 
     def send(self, parcels: Sequence[Parcel], epoch: int) -> list[int]:
         """Hand over for sending on this connection, all in one; their mids, none when it is no longer that one.
@@ -278,6 +306,8 @@ class Connection:
             if self._greeting is not None and up_at is None:
                 up_at = time.monotonic()
                 self._greet(*self._greeting)
+            if self._limits is not None:
+                self._on_tick(self._epoch)
             if self._tls is not None and time.monotonic() >= next_tls_check:
                 next_tls_check += TLS_CHECK_S
                 if self._tls.renew():
@@ -306,6 +336,9 @@ class Connection:
     def _leave(self, code: int) -> None:
         was_up = self._limits is not None
         self._limits = None
+        probes, self._probes = self._probes, {}
+        for heard in probes.values():
+            heard(None)
         if was_up:
             self._since = self._clock.now()
             self.lost.append((self._epoch, code))
@@ -317,6 +350,7 @@ class Connection:
         if up_at is not None:
             wait_s = backoff.after_loss(time.monotonic() - up_at)
             if code == TAKEN_OVER or backoff.flapping:
+                self._taken_over_s.append(time.monotonic())
                 self._tell("the connection is ended again and again; does another client use this box's client id?")
             return wait_s
         if code in REFUSALS:
@@ -373,6 +407,10 @@ class Connection:
             self._goodbye = code.value
 
     def _published(self, _c: Any, _u: Any, mid: int, code: ReasonCode, _p: Any) -> None:
+        heard = self._probes.pop(mid, None)
+        if heard is not None:
+            heard(code.value)
+            return
         self.pubacks.append(Puback(epoch=self._epoch, mid=mid, code=code.value))
         self._last_puback_at = self._clock.now()
         if len(self.pubacks) >= self.wake_at:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import structlog
 
 import edge_agent
+from edge_agent.adapters.link.canary import Canary
 from edge_agent.adapters.link.connection import Arrived, Connection, Outgoing
 from edge_agent.adapters.link.dispatch import Dispatcher, Route
 from edge_agent.adapters.link.quota import Quota
@@ -15,7 +16,7 @@ from edge_agent.config.plant import MqttSection
 from edge_agent.contract import topics
 from edge_agent.contract.envelope import CONTENT_TYPE, Sender
 from edge_agent.domain.faults import ConfigError, Transient
-from edge_agent.ports import Clock, InboundHandler, LinkStatus, Store
+from edge_agent.ports import Clock, InboundHandler, LinkAlarm, LinkStatus, Store
 
 log = structlog.get_logger(__name__)
 
@@ -41,12 +42,14 @@ class MqttLink:
         state_body: Callable[[bool], bytes],
         password: str | None = None,
         quota_bytes: int | None = None,
+        canary: bool = False,
     ) -> None:
         """Prepare; nothing is connected before `start`.
 
         Args:
             state_body: makes the body of ``out/state``: True for the birth, False for the last will.
             quota_bytes: what the outbox may hold; None: as much as the disk.
+            canary: try whether the broker's access rules hold.
 
         Raises:
             ConfigError: TLS files that cannot be used.
@@ -62,7 +65,9 @@ class MqttLink:
             will=lambda: self._state(False),
             on_ready=self._greet,
             on_message=self._offer,
+            on_tick=self._tick,
         )
+        self._canary = Canary(self._connection, topic_root) if canary else None
         self._dispatcher = Dispatcher(clock=clock, acknowledge=self._connection.acknowledge)
         sender = Sender(agent=agent, topic_root=topic_root, uri_base="", software_version=edge_agent.__version__)
         self._quota = None if quota_bytes is None else Quota(store, limit_bytes=quota_bytes, sender=sender, clock=clock)
@@ -122,8 +127,14 @@ class MqttLink:
 
     def status(self) -> LinkStatus:
         """How the link is doing."""
-        status = self._connection.status()
+        status = replace(self._connection.status(), alarms=tuple(self._alarms()))
         return status if self._quota is None else replace(status, quota_used=self._quota.used)
+
+    def _alarms(self) -> list[LinkAlarm]:
+        text = "the broker ends this box's connection again and again: does another client use the same client id?"
+        taken = self._connection.taken_over
+        found = [LinkAlarm(component="client id", active=taken, detail=text if taken else "nobody else uses it")]
+        return found + (self._canary.alarms() if self._canary else [])
 
     def stop(self, timeout_s: float) -> None:
         """Flush what can be sent in the time, say offline (a clean disconnect keeps the will back), disconnect."""
@@ -158,6 +169,10 @@ class MqttLink:
         limits = self._connection.limits
         if limits is not None:
             self._connection.publish(self._state(True), limits.epoch)
+
+    def _tick(self, epoch: int) -> None:
+        if self._canary is not None:
+            self._canary.tick(epoch)
 
     def _offer(self, arrived: Arrived) -> bool:
         return self._dispatcher.offer(arrived)
