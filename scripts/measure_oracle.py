@@ -31,7 +31,7 @@ TARGET = Path("edge_agent/simulation/plantsim")
 
 def labelled(cases: Sequence[Case]) -> list[ConfirmedCase]:
     """Every cause of every noticed scenario, the labels of one scenario sharing its weight."""
-    found = []
+    found: list[ConfirmedCase] = []
     for number, case in enumerate(case for case in cases if case.last):
         for cause in sorted(case.truth):
             assert case.last is not None

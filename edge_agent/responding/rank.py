@@ -16,8 +16,8 @@ NAMES = {NONE: "No assignable cause (chance)", OTHER: "A cause that is not in th
 ACT_P, ACT_UNKNOWN, WATCH_NONE = 0.5, 0.4, 0.3
 SECOND_FROM_P, SECOND_P, SECOND_SUPPORT = 0.4, 0.6, 4.0
 """The first suspect must be this probable; the second one too, on what is left, with this much that speaks for it."""
-NONE_TRUST, NONE_EXCESS = 0.7, 9.0
-NONE_BONUS, NONE_CAP = 4.0, 8.0
+NONE_TRUST, NONE_EXCESS = 1.0, 10.0
+NONE_BONUS, NONE_CAP = 5.0, 8.0
 """What the rate says about chance: per unit of log-likelihood ratio beyond this excess over the threshold, at most."""
 
 
