@@ -1,15 +1,12 @@
 """``edge-agent inspect``, ``evaluate`` and ``models`` from the outside."""
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from edge_agent.cli import build
@@ -18,16 +15,6 @@ from edge_agent.domain.faults import ConfigError
 from edge_agent.simulation.boards import Imaging, Placement, layout, render
 
 BOARD = layout("inspect-test")
-
-
-@pytest.fixture(autouse=True)
-def _logging_restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def run(*words: str, command: str = "inspect") -> Result:

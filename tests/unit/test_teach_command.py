@@ -1,14 +1,11 @@
 """``edge-agent teach``, then ``inspect`` with what was taught."""
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import structlog
 from typer.testing import CliRunner, Result
 
 from edge_agent.adapters.clock import SystemClock
@@ -24,16 +21,6 @@ from edge_agent.simulation.surfaces import TUNE, render
 
 pytestmark = pytest.mark.slow
 RUN = CliRunner()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _logging_restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 SIDE = 64
