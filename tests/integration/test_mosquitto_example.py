@@ -9,10 +9,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.config.plant import TlsSection
@@ -80,7 +82,9 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 class Client:
     """Somebody at the broker; what he was told of each thing he said, and what he heard."""
 
-    def __init__(self, broker: Shipped, user: str | None, *, version: int = paho.MQTTv5) -> None:
+    def __init__(
+        self, broker: Shipped, user: str | None, *, version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5
+    ) -> None:
         self.heard: list[str] = []
         self.refused = ""
         self._told: dict[int, str] = {}
@@ -193,7 +197,7 @@ def test_nobody_without_a_name_is_let_in(broker: Shipped) -> None:
 
 
 def test_a_version_3_client_is_told_nothing_of_its_refusal_but_nothing_is_delivered(broker: Shipped) -> None:
-    old = Client(broker, "box-1", version=paho.MQTTv311).up()
+    old = Client(broker, "box-1", version=MQTTProtocolVersion.MQTTv311).up()
     with client(broker, "box-2") as two:
         two.follow(f"{OTHER}/in/#")
         assert old.say(f"{OTHER}/in/cmd/pause") == ALLOWED
@@ -209,7 +213,11 @@ def test_the_box_itself_works_with_it(broker: Shipped, tmp_path: Path) -> None:
     tls = folder and TlsSection(
         ca_file=folder / "ca.crt", cert_file=folder / "box-1.crt", key_file=folder / "box-1.key"
     )
-    login = {"username": None if tls else "box-1", "password": None if tls else broker.passwords["box-1"], "tls": tls}
+    login: dict[str, Any] = {
+        "username": None if tls else "box-1",
+        "password": None if tls else broker.passwords["box-1"],
+        "tls": tls,
+    }
     broker.passwords.setdefault("agent", "-")
     with client(broker, "mes") as mes, box(broker, tmp_path, **login) as agent:
         mes.follow(f"{ROOT}/out/#")
@@ -218,7 +226,7 @@ def test_the_box_itself_works_with_it(broker: Shipped, tmp_path: Path) -> None:
         until(lambda: f"{ROOT}/out/defect" in mes.heard, "the MES hears the box")
         mes.say(f"{ROOT}/in/receipt", json.dumps({"ids": [str(sent.message_id)]}))
         until(lambda: agent.counts().get(OutboxState.CONFIRMED), "the box hears the MES")
-        mes.say(f"{ROOT}/in/wo/{ORDER}/response", json.dumps(response(ORDER)))
+        mes.say(f"{ROOT}/in/wo/{ORDER}/response", json.dumps(response(UUID(ORDER))))
         until(agent.inbox, "the answer is kept")
 
 
