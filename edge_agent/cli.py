@@ -30,6 +30,7 @@ COMMANDS = {
     "orders": ("edge_agent.commands.orders", "List, show and answer work orders."),
     "outbox": ("edge_agent.commands.outbox", "Show what waits for the plant; retry or drop what was put aside."),
     "mes": ("edge_agent.commands.mes", "A small reference MES: receive work orders, answer them."),
+    "collect": ("edge_agent.commands.collect", "Bring what many boxes send into one PostgreSQL database."),
     "audit": ("edge_agent.commands.audit", "Verify, list and export the audit log."),
     "weights": ("edge_agent.commands.weights", "List what the ranking has learned; go back a version."),
     "fmea": ("edge_agent.commands.fmea", "Check and show the catalogue of causes."),
