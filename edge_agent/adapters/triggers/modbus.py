@@ -67,7 +67,10 @@ class ModbusMemory:
         """The trigger coil and the heartbeat register."""
         register = self._options.heartbeat_register
         beat = None if register is None else self._registers(register, 1)[0]
-        return bool(self._ask("read_coils", self._options.trigger_coil, count=1).bits[0]), beat
+        bits = self._ask("read_coils", self._options.trigger_coil, count=1).bits
+        if not bits:
+            raise Transient(f"{self._name}: read_coils at {self._options.trigger_coil}: an answer without content")
+        return bool(bits[0]), beat
 
     def request(self) -> Request:
         """Sequence and part id are read in one request where they lie close together."""
@@ -103,7 +106,10 @@ class ModbusMemory:
             client.close()
 
     def _registers(self, address: int, count: int) -> list[int]:
-        return list(self._ask("read_holding_registers", address, count=count).registers)
+        found = list(self._ask("read_holding_registers", address, count=count).registers)
+        if len(found) != count:
+            raise Transient(f"{self._name}: {count} registers asked for at {address}, {len(found)} answered")
+        return found
 
     def _ask(self, function: str, address: int, **arguments: int) -> Any:
         client = self._client
