@@ -36,7 +36,7 @@ from edge_agent.domain.verdict import ConfirmedCase
 LAMBDA = 2.0
 GAIN, GAIN_SD = SEED.gain, 0.3
 MIN_CASES = 5
-FOLDS = 10
+FOLDS, MANY = 10, 200
 PSEUDO_CASES = 3.0
 TRUST_COUNTS = (0.0, 0.5, 1.0)
 WRONG_LABELS = 0.05
@@ -155,11 +155,12 @@ def _gate(loss: float, top: int, seed_loss: float, seed_top: int) -> tuple[bool,
 
 
 def _left_out(table: _Table, trust: float) -> Floats:
-    """(n, c) logits of each case from a fit without it (in at most ten folds; the cases are dealt in turn)."""
+    """(n, c) logits of each case from a fit without it (ten folds, five of many; the cases are dealt in turn)."""
     n = len(table.truth)
     logits = np.zeros((n, len(table.causes)))
-    for fold in range(min(n, FOLDS)):
-        held = np.arange(fold, n, FOLDS)
+    folds = min(n, FOLDS if n <= MANY else FOLDS // 2)
+    for fold in range(folds):
+        held = np.arange(fold, n, folds)
         gain, bias, matrix = _solve(_without(table, held), trust)
         logits[held] = table.log_prior + gain * table.support[held] + bias + table.evidence[held] @ matrix.T
     return logits
