@@ -126,7 +126,8 @@ def as_lines(story: Story) -> Iterator[str]:
         f"  {incident.code} at {incident.station_id}: {incident.defective_parts} of {incident.parts} parts, "
         f"rate {incident.rate:.3g}, normally {incident.baseline_rate:.3g}"
     )
-    yield f"  opened {incident.opened_at:%Y-%m-%d %H:%M:%S}, began between {incident.onset_from:%H:%M:%S} and {incident.onset_to:%H:%M:%S}"
+    onset = f"{incident.onset_from:%H:%M:%S} and {incident.onset_to:%H:%M:%S}"
+    yield f"  opened {incident.opened_at:%Y-%m-%d %H:%M:%S}, began between {onset}"
     if story.analysis is None:
         yield "  not analysed yet"
     else:

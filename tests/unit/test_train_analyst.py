@@ -46,6 +46,7 @@ def test_training_never_sees_the_exam() -> None:
     assert 'f"train-{options.seed}"' in script
 
 
+@pytest.mark.slow
 def test_the_adapter_is_a_file_that_says_what_it_fits(tmp_path: Path) -> None:
     gguf = pytest.importorskip("gguf", reason="gguf is not installed (edge-agent[train])")
     torch = pytest.importorskip("torch", reason="torch is not installed (edge-agent[train])")
