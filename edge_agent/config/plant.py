@@ -215,6 +215,19 @@ class ReportSection(Section):
     deadline_s: Seconds = 60
 
 
+Code = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class CodesSection(Section):
+    """What the plant calls things of ours: used in what goes out, and read in what comes back. Checked at start."""
+
+    assets: dict[str, Code] = {}
+    """Station, or ``equipment`` of the catalogue's causes, to the plant's id."""
+    defect_classes: dict[str, Code] = {}
+    causes: dict[str, Code] = {}
+    actions: dict[str, Code] = {}
+
+
 class SecuritySection(Section):
     """What the box insists on; see docs/security.md."""
 
@@ -260,6 +273,7 @@ class PlantFile(Section):
     retention: RetentionSection = RetentionSection()
     web: WebSection = WebSection()
     reports: ReportSection = ReportSection()
+    codes: CodesSection = CodesSection()
     security: SecuritySection = SecuritySection()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -6,12 +6,13 @@ when it publishes, with `with_sequence`, and repeats it as the MQTT user propert
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from edge_agent.contract.payloads import Payload, stamp
+from edge_agent.domain.plant_codes import PlantCodes
 from edge_agent.ports import Clock
 
 CONTENT_TYPE = "application/cloudevents+json"
@@ -29,12 +30,14 @@ class Sender:
         topic_root: absolute, without a slash at the end.
         uri_base: where people and programs reach this box's web page, e.g. ``http://box-1:8080``; images and
             documents are sent as references below it.
+        codes: what the plant calls things of ours.
     """
 
     agent: str
     topic_root: str
     uri_base: str
     software_version: str
+    codes: PlantCodes = field(default_factory=PlantCodes)
 
     @property
     def source(self) -> str:

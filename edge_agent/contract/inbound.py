@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from edge_agent.contract import payloads, topics
 from edge_agent.domain.message import InboundMessage
+from edge_agent.domain.plant_codes import PlantCodes
 from edge_agent.domain.verdict import ActualCause, JobResponse, ResponseEvent
 
 MAX_BYTES = 256 * 1024
@@ -128,8 +129,11 @@ def identified(message: InboundMessage) -> InboundMessage:
     )
 
 
-def job_response(message: InboundMessage) -> JobResponse:
+def job_response(message: InboundMessage, codes: PlantCodes | None = None) -> JobResponse:
     """Read a job response.
+
+    Args:
+        codes: what the plant calls causes and actions; they become ours.
 
     Raises:
         InvalidMessage: with ``keep`` set where only the event's word is unknown.
@@ -150,7 +154,7 @@ def job_response(message: InboundMessage) -> JobResponse:
         received_at=message.received_at,
         mes_order_id=data.mes_order_id,
         reason=data.reason,
-        actual=_actual(data.actual) if data.actual else None,
+        actual=_actual(data.actual, codes or PlantCodes()) if data.actual else None,
     )
 
 
@@ -335,12 +339,12 @@ def _first_errors(error: ValidationError) -> str:
     return ("; ".join(told) + more)[:500]
 
 
-def _actual(data: payloads.Actual) -> ActualCause:
+def _actual(data: payloads.Actual, codes: PlantCodes) -> ActualCause:
     return ActualCause(
-        cause_id=data.cause_code or None,
+        cause_id=codes.own_cause(data.cause_code) if data.cause_code else None,
         cause_text=data.cause_text,
         confirms=data.confirms,
-        action_ids=tuple(data.actions),
+        action_ids=tuple(codes.own_action(action) for action in data.actions),
         parts=_parts(data.parts),
         minutes=_minutes(data),
         by=data.personnel,

@@ -22,6 +22,7 @@ from edge_agent.domain.evidence import Evidence
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import Evaluation, ImageRef, Inspection, Opinion
 from edge_agent.domain.message import Ack, Lane, OutboundMessage
+from edge_agent.domain.plant_codes import PlantCodes
 from edge_agent.domain.verdict import JobResponse
 from edge_agent.domain.work_order import Containment, OrderState, Suspect, WorkOrder
 from edge_agent.ports import Clock
@@ -73,7 +74,7 @@ def result(inspection: Inspection, *, sender: Sender, clock: Clock) -> OutboundM
         model=_model(inspection),
         measurements=_measurements(inspection),
         defects=[defect.defect_id for defect in inspection.defects[:MAX_LISTED]],
-        defect_counts=dict(sorted(Counter(defect.code for defect in inspection.defects).items())),
+        defect_counts=dict(sorted(Counter(sender.codes.defect_class(one.code) for one in inspection.defects).items())),
         image_refs=_images(inspection.images, sender),
         started_at=inspection.started_at,
         ended_at=inspection.ended_at,
@@ -141,7 +142,7 @@ def _defect_event(
     data = payloads.Defects(
         event_id=surest.defect_id,
         level=_level(severity),
-        defect_class=code,
+        defect_class=sender.codes.defect_class(code),
         severity=severity,
         unit_id=inspection.shot.part_id,
         product_id=inspection.shot.product_id,
@@ -186,7 +187,7 @@ def rca(
         inspection_ids=list(incident.inspection_ids[:MAX_LISTED]),
         decision=analysis.decision,
         unknown_score=_share(analysis.unknown_score),
-        hypotheses=[_hypothesis(hypothesis) for hypothesis in analysis.hypotheses],
+        hypotheses=[_hypothesis(hypothesis, sender.codes) for hypothesis in analysis.hypotheses],
         evidence=[_evidence(fact) for fact in analysis.evidence],
         method=analysis.engine.get("method", "weighted-evidence"),
         model_version=dict(analysis.engine),
@@ -257,12 +258,14 @@ def _job_order(order: WorkOrder, analysis: Analysis | None, verb: Verb, sender: 
         note=order.note or None,
         start_time=order.created_at,
         end_time=order.due_at,
-        equipment_requirement=[payloads.Equipment(id=order.equipment or order.station_id, role="affected")],
+        equipment_requirement=[
+            payloads.Equipment(id=sender.codes.asset(order.equipment or order.station_id), role="affected")
+        ],
         parameters=_parameters(order, analysis),
         rca_id=order.incident_id,
-        expected_cause=order.suspects[0].cause_id if order.suspects else None,
+        expected_cause=sender.codes.cause(order.suspects[0].cause_id) if order.suspects else None,
         open_set=order.open_set,
-        suspects=[_suspect(suspect) for suspect in order.suspects],
+        suspects=[_suspect(suspect, sender.codes) for suspect in order.suspects],
         checks=[_check(check) for check in order.checks],
         containment=_containment(order.containment),
         image_refs=_images(order.images, sender),
@@ -532,9 +535,9 @@ def _images(images: Iterable[ImageRef], sender: Sender) -> list[payloads.ImageRe
     return [_image(image, sender) for image in images]
 
 
-def _hypothesis(hypothesis: Hypothesis) -> payloads.HypothesisPayload:
+def _hypothesis(hypothesis: Hypothesis, codes: PlantCodes) -> payloads.HypothesisPayload:
     return payloads.HypothesisPayload(
-        cause_code=hypothesis.cause_id,
+        cause_code=codes.cause(hypothesis.cause_id),
         text=hypothesis.name,
         probability=_share(hypothesis.p),
         grade=hypothesis.grade,
@@ -571,20 +574,20 @@ def _parameters(order: WorkOrder, analysis: Analysis | None) -> list[payloads.Pa
     return [payloads.Parameter(id=name, value=value) for name, value in found.items()]
 
 
-def _suspect(suspect: Suspect) -> payloads.SuspectPayload:
+def _suspect(suspect: Suspect, codes: PlantCodes) -> payloads.SuspectPayload:
     return payloads.SuspectPayload(
-        cause_code=suspect.cause_id,
+        cause_code=codes.cause(suspect.cause_id),
         name=suspect.name,
         grade=suspect.grade,
         speaks_for=list(suspect.speaks_for),
         speaks_against=list(suspect.speaks_against),
-        actions=[_action(action) for action in suspect.actions],
+        actions=[_action(action, codes) for action in suspect.actions],
     )
 
 
-def _action(action: Action) -> payloads.ActionPayload:
+def _action(action: Action, codes: PlantCodes) -> payloads.ActionPayload:
     return payloads.ActionPayload(
-        id=action.action_id,
+        id=codes.action(action.action_id),
         text=action.text,
         minutes=action.minutes,
         kind=action.kind,

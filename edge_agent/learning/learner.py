@@ -89,7 +89,7 @@ class Learner:
 
     def _answer(self, uow: UnitOfWork, message: InboundMessage, said: list[tuple[str, object]]) -> str:
         try:
-            response = inbound.job_response(message)
+            response = inbound.job_response(message, self._sender.codes)
         except inbound.InvalidMessage as error:
             log.warning("an answer could not be read", topic=message.topic, error=str(error))
             uow.outbox.add(
