@@ -19,6 +19,7 @@ from edge_agent.config import Configuration
 from edge_agent.config.catalogue import load_catalogue, load_priority_table
 from edge_agent.config.load import Station
 from edge_agent.config.plant import AnalystOptions, PlantFile
+from edge_agent.config.plant_codes import plant_codes
 from edge_agent.config.stations import StationConfig
 from edge_agent.contract import outbound
 from edge_agent.contract.envelope import Sender
@@ -28,6 +29,7 @@ from edge_agent.domain.faults import ConfigError
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.message import OutboundMessage
 from edge_agent.domain.part import Shot
+from edge_agent.domain.plant_codes import PlantCodes
 from edge_agent.domain.reason import Reason
 from edge_agent.domain.recipe import Recipe
 from edge_agent.inspecting.answering import Answering
@@ -121,7 +123,7 @@ def build(
     store = _store(plant, folders, time)
     images = _images(plant, folders, time)
     web_port = _web_port(plant)
-    sender = _sender(plant, web_port)
+    sender = _sender(plant, web_port, plant_codes(configuration, catalogue))
     pauses, in_use = _pauses(configuration, store), _recipes(configuration, store)
     box_state = BoxState(
         sender=sender, clock=time, store=store, recipes=partial(_told, in_use), pauses=pauses, health=health
@@ -331,11 +333,11 @@ def _web_port(plant: PlantFile) -> int:
         return int(probe.getsockname()[1])
 
 
-def _sender(plant: PlantFile, web_port: int) -> Sender:
+def _sender(plant: PlantFile, web_port: int, codes: PlantCodes) -> Sender:
     root = topic_root(**plant.plant.model_dump(), agent=plant.agent)
     host = f"[{plant.web.host}]" if ":" in plant.web.host else plant.web.host
     base = f"http://{host}:{web_port}"
-    return Sender(agent=plant.agent, topic_root=root, uri_base=base, software_version=__version__)
+    return Sender(agent=plant.agent, topic_root=root, uri_base=base, software_version=__version__, codes=codes)
 
 
 def store_url(plant: PlantFile, folders: Folders) -> str:

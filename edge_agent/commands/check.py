@@ -13,6 +13,7 @@ from edge_agent.config import Configuration, load
 from edge_agent.config.catalogue import load_catalogue, load_priority_table, unused_signals
 from edge_agent.config.load import InvalidConfiguration, Station
 from edge_agent.config.located import Path_, Problem, read
+from edge_agent.config.plant_codes import plant_codes
 from edge_agent.domain.cause import Catalogue
 from edge_agent.domain.faults import ConfigError
 from edge_agent.domain.recipe import Recipe
@@ -53,6 +54,9 @@ def verify(configuration: Configuration) -> Catalogue:
     catalogue = _collected(
         lambda: load_catalogue(configuration.resolve(configuration.plant.diagnosis.catalogue)), problems
     )
+    if catalogue is not None:
+        known = catalogue
+        _collected(lambda: plant_codes(configuration, known), problems)
     table = configuration.plant.diagnosis.priority_table
     _collected(lambda: load_priority_table(configuration.resolve(table) if table else None), problems)
     for station in configuration.stations:
