@@ -27,8 +27,9 @@ from edge_agent.ports import Clock
 log = structlog.get_logger(__name__)
 
 BATCH = 100
-"""The connection's Receive Maximum: more is never unacknowledged."""
 QUEUE = 1_000
+"""Messages in memory; when there are so many, the worker stops reading."""
+FULL_S = 0.02
 WAIT_S = 0.2
 AGAIN_S = 1.0
 PUBACK_WAIT_S = 5.0
@@ -71,8 +72,9 @@ class Worker:
         self._settings, self._store = settings, store
         self._largest = settings.mqtt.max_payload_kib * 1024
         self._confirmed = frozenset(settings.receipts)
-        self._arrived: queue.Queue[Arrived] = queue.Queue(QUEUE)
-        self._away = ""
+        self._arrived: queue.Queue[Arrived] = queue.Queue()
+        self._reads_on = threading.Event()
+        self._away, self._stopping = "", False
         self._next_look = self._next_prune = 0.0
         self._told: dict[str, int] = {}
         self._connection = Connection(
@@ -91,6 +93,8 @@ class Worker:
 
     def stop(self) -> None:
         """Say offline and go; what is not acknowledged stays with the broker."""
+        self._stopping = True
+        self._reads_on.set()
         limits = self._connection.limits
         if limits is not None:
             self._connection.publish(self._state(False), limits.epoch)
@@ -130,23 +134,18 @@ class Worker:
         self._connection.publish(self._state(True), limits.epoch)
 
     def _offer(self, arrived: Arrived) -> bool:
-        """Never waits, and keeps room for what is acknowledged: readings (QoS 0) give way."""
+        """Wait while the queue is full: nothing is read from the broker then, whatever it makes of our limit.
+
+        mosquitto 2.0.11 keeps to Receive Maximum until the first acknowledgement, then it sends all it has. Readings
+        (QoS 0) do not wait. Not while the worker waits for PUBACKs: those stand behind what is not read.
+        """
         if arrived.qos == 0 and self._arrived.qsize() >= QUEUE // 2:
             figures.DROPPED.inc()
             return False
-        try:
-            self._arrived.put_nowait(arrived)
-        except queue.Full:
-            self._drop_stale(arrived.epoch)
-            self._arrived.put_nowait(arrived)
+        while self._arrived.qsize() >= QUEUE and not self._reads_on.wait(FULL_S):
+            pass
+        self._arrived.put_nowait(arrived)
         return False
-
-    def _drop_stale(self, epoch: int) -> None:
-        """What came over earlier connections comes again; the present one has at most a batch unacknowledged."""
-        with self._arrived.mutex:
-            kept = [letter for letter in self._arrived.queue if letter.epoch == epoch and letter.qos > 0]
-            self._arrived.queue.clear()
-            self._arrived.queue.extend(kept)
 
     def _state(self, online: bool) -> Outgoing:
         body = compact({"online": online, "consumer": self._settings.client_id(self.name)})
@@ -270,7 +269,8 @@ class Worker:
             if not ids:
                 continue
             if flying >= window:
-                flying -= self._await_pubacks(epoch, flying, time.monotonic() + PUBACK_WAIT_S)
+                self._await_pubacks(epoch, flying, time.monotonic() + PUBACK_WAIT_S)
+                flying = 0
             body = compact({"ids": [str(one) for one in dict.fromkeys(ids)], "status": status})
             message = Outgoing(topic=topics.under(root, topics.RECEIPT), body=body, content_type="application/json")
             if self._connection.publish(message, epoch) is None:
@@ -279,18 +279,20 @@ class Worker:
             figures.RECEIPTS.inc(len(ids))
         self._await_pubacks(epoch, flying, time.monotonic() + PUBACK_WAIT_S)
 
-    def _await_pubacks(self, epoch: int, count: int, until: float) -> int:
-        """Wait for so many; how many came."""
+    def _await_pubacks(self, epoch: int, count: int, until: float) -> None:
+        """Wait for so many, for the connection's end, or until it is too late."""
         came = 0
+        self._reads_on.set()
         while came < count and time.monotonic() < until:
             self._connection.changed.clear()
             came += self._forget_pubacks()
             limits = self._connection.limits
             if limits is None or limits.epoch != epoch:
-                return count
+                break
             if came < count:
                 self._connection.changed.wait(0.1)
-        return count
+        if not self._stopping:
+            self._reads_on.clear()
 
     def _forget_pubacks(self) -> int:
         came = 0
@@ -335,12 +337,11 @@ class Worker:
             self._told[f"gap:{box}"] = count
 
 
-def run(worker: Worker, stop: threading.Event, after_step: Callable[[], None] = lambda: None) -> None:
+def run(worker: Worker, stop: threading.Event) -> None:
     """Serve until told to stop."""
     worker.start()
     try:
         while not stop.is_set():
             worker.step(stop.is_set)
-            after_step()
     finally:
         worker.stop()

@@ -76,9 +76,8 @@ def _serve(settings: CollectFile, store: FleetStore, name: str, metrics: str) ->
     if metrics != "none":
         _serve_metrics(metrics)
     made = Worker(settings, name=name, store=store, clock=SystemClock(), password=broker_password(settings))
-    notifier = Notifier()
-    notifier.send("READY=1")
-    run(made, stop, lambda: notifier.send("WATCHDOG=1"))
+    Notifier().send("READY=1")
+    run(made, stop)
 
 
 def _serve_metrics(address: str) -> None:
