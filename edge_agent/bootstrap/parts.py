@@ -422,7 +422,12 @@ def _analyst(configuration: Configuration, folders: Folders, clock: Clock) -> An
         case "local":
             from edge_agent.adapters.analysts.local import LocalAnalyst
 
-            found = options.model_copy(update={"model": configuration.resolve(options.model)})
+            found = options.model_copy(
+                update={
+                    "model": configuration.resolve(options.model),
+                    "adapter": options.adapter and configuration.resolve(options.adapter),
+                }
+            )
             return LocalAnalyst(found, clock=clock, state_dir=folders.state)
         case "server":
             from edge_agent.adapters.analysts.server import ServerAnalyst

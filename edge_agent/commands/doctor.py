@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +20,7 @@ import typer
 
 from edge_agent.adapters.clock import SystemClock
 from edge_agent.adapters.documents.glyphs import undrawable
+from edge_agent.adapters.link.tls import good_until
 from edge_agent.bootstrap import parts
 from edge_agent.bootstrap.adapters import CAMERAS, adapter
 from edge_agent.bootstrap.folders import Folders
@@ -32,6 +34,7 @@ _SERVICE_STATE = Path("/var/lib/edge-agent")
 _BROKER_TIMEOUT_S = 5.0
 _LITTLE_BYTES = 2 * 1024**3
 _SLOW_FSYNC_MS = 50.0
+_FEW_DAYS = 30
 
 
 class Level(StrEnum):
@@ -118,6 +121,7 @@ def _configured(configuration: Configuration) -> Iterator[Finding]:
     yield _cores(configuration)
     yield _glyphs(configuration)
     yield from _models(configuration)
+    yield from certificates(configuration, SystemClock().now())
     yield _broker(configuration)
     yield from _cameras(configuration)
     yield _language_model(configuration)
@@ -284,6 +288,26 @@ def _as_the_service(configuration: Configuration) -> None:
         os.environ.setdefault("STATE_DIRECTORY", str(_SERVICE_STATE))
 
 
+def certificates(configuration: Configuration, now: datetime) -> Iterator[Finding]:
+    """How long the certificates for the broker are still good."""
+    tls = configuration.plant.mqtt.tls
+    for name, file in (("mqtt.tls.ca_file", tls.ca_file), ("mqtt.tls.cert_file", tls.cert_file)) if tls else ():
+        if file is None:
+            continue
+        try:
+            until = good_until(file)
+        except ConfigError as error:
+            yield fail(name, str(error), "name a certificate in PEM form that the agent's user may read")
+            continue
+        days = (until - now).total_seconds() / 86_400
+        text = f"good until {until:%Y-%m-%d}, {days:.0f} days left"
+        todo = "have it renewed; the agent takes the new file without a restart"
+        if days < 0:
+            yield fail(name, f"expired on {until:%Y-%m-%d}", todo)
+        else:
+            yield warn(name, text, todo) if days < _FEW_DAYS else ok(name, text)
+
+
 def _broker(configuration: Configuration) -> Finding:
     mqtt = configuration.plant.mqtt
     subject = f"broker {mqtt.host}:{mqtt.port}"
@@ -359,8 +383,14 @@ def _language_model(configuration: Configuration) -> Finding:
                 return fail("language model", "no back end is installed; orders go out on rules", todo)
             if ctypes.util.find_library("gomp") is None:
                 return fail("language model", "libgomp is missing; orders go out on rules", "apt-get install libgomp1")
-            size = configuration.resolve(analyst.model).stat().st_size
-            return ok("language model", f"{analyst.model.name} ({size / 1e6:.0f} MB) on {', '.join(backends)}")
+            files = [configuration.resolve(path) for path in (analyst.model, analyst.adapter) if path is not None]
+            for path in files:
+                if not path.is_file():
+                    todo = "scripts/fetch_llm fetches the default model" if path == files[0] else "mend analyst.adapter"
+                    return fail("language model", f"no file {path}; orders go out on rules", todo)
+            size = sum(path.stat().st_size for path in files)
+            names = " with ".join(path.name for path in files)
+            return ok("language model", f"{names} ({size / 1e6:.0f} MB) on {', '.join(backends)}")
 
 
 def _web(configuration: Configuration) -> Finding:

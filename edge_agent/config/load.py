@@ -184,6 +184,8 @@ class _Loader:
             self._complain(located, ("models_dir",), f"no such folder: {self.folder / plant.models_dir}")
         if plant.analyst.kind == "local":
             self._existing(plant.analyst.model, located, ("analyst", "model"))
+            if plant.analyst.adapter is not None:
+                self._existing(plant.analyst.adapter, located, ("analyst", "adapter"))
         for name, signal in plant.telemetry.signals.items():
             if signal.lower is not None and signal.upper is not None and signal.lower >= signal.upper:
                 message = f"lower {signal.lower} must be below upper {signal.upper}"
