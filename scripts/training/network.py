@@ -9,6 +9,7 @@ TOP = 100
 BOX_UNIT_PX = 20.0
 BLANK_CONTRAST = 40.0
 """Grey levels; less between the two levels is taken for an image of one material."""
+FULL_RANGE = 2.0
 TOLERANCES_PX = (3, 5)
 """Sides of the windows in which an edge may lie elsewhere than in the golden image."""
 INPUTS = 2 + 2 * len(TOLERANCES_PX)
@@ -59,7 +60,9 @@ def levels_of_pair(image: Tensor, golden: Tensor) -> tuple[Tensor, Tensor]:
 def normalise(grey: Tensor, low_high: Tensor) -> Tensor:
     """Grey levels (N, 1, H, W) so that copper is near -1 and laminate near 1: the lighting's offset and gain vanish."""
     low, high = low_high[:, :1], low_high[:, 1:]
-    return (grey - (low + high) / 2) / ((high - low) / 2).clamp(min=12.0)
+    found = (grey - (low + high) / 2) / ((high - low) / 2).clamp(min=12.0)
+    # Glare and sensor noise must not widen the range that eight bits are spread over.
+    return found.clamp(-FULL_RANGE, FULL_RANGE)
 
 
 def widest(x: Tensor) -> Tensor:

@@ -320,14 +320,19 @@ def test_the_gate_lets_an_equal_export_through() -> None:
 
 
 def test_the_gate_names_what_got_worse() -> None:
-    quiet = compare_answers(answers(0.9), answers(0.4), CODES)
+    quiet = compare_answers(answers(0.9) * 5, answers(0.4) * 5, CODES)
     assert quiet.map_lost == 0
+    assert quiet.objections()[0] == "5 of 5 open are not found any more, allowed: 1%"
     assert len(quiet.objections()) == len(CODES)
     confused = compare_answers(answers(0.9), answers(0.9, "short"), CODES)
     assert "mAP fell" in confused.objections()[0]
-    assert confused.objections()[1].startswith("recall of open fell by 1.0")
-    broken = Comparison(map_reference=0.9, map_candidate=float("nan"), recall_lost={})
-    assert broken.objections()
+    assert confused.objections()[1].startswith("average precision of open fell by 1.0")
+
+
+def test_what_cannot_be_measured_is_refused() -> None:
+    nothing = float("nan")
+    broken = Comparison(map_reference=0.9, map_candidate=nothing, precision_lost={"open": nothing}, boxes_lost={})
+    assert len(broken.objections()) == 2
 
 
 # --- the report -----------------------------------------------------------------------------------------------------

@@ -50,6 +50,8 @@ class Gate(_Section):
     data: str
     map_33_fp32: float
     map_33_int8: float
+    precision_lost_most: float
+    """Average precision, by the class that lost most."""
     recall_lost_most: float
     """By the class that lost most, at a score of 0.5; negative where every class gained."""
 
