@@ -95,8 +95,9 @@ def missed(report: Mapping[str, Any]) -> list[str]:
     found = [
         f"{name} {ours[name]['value']:.3f} is below {least}" for name, least in GATES if ours[name]["value"] < least
     ]
-    if ours["ece"]["value"] > MOST_ECE and ours["ece"]["low"] > MOST_ECE:
-        found.append(f"ece {ours['ece']['value']:.3f} is above {MOST_ECE}")
+    beyond = ours["ece"]["value"] - ours["ece_by_chance"]
+    if beyond > MOST_ECE:
+        found.append(f"ece is {beyond:.3f} beyond what chance gives so few incidents: above {MOST_ECE}")
     if ours["top1"]["value"] < rules["top1"]["value"] + LEAST_GAIN:
         found.append(f"top1 is not {LEAST_GAIN} above the rules'")
     return found

@@ -2,7 +2,7 @@
 
     logit_c = (log prior + g * L_c + sum_j W_cj (e_j - b_j) + bias_c) / T
 
-with no cases it is the catalogue, with many it is what happened here. W ~ N(M, 1/lambda), bias ~ N(0, 1) and
+with no cases it is the catalogue, with many it is what happened here. W ~ N(M, 1/4), bias ~ N(0, 1/6) and
 g ~ N(1.15, 0.3^2). M is what counting says: how much more or less often a cause showed a token here than its row
 expects (log-odds, shrunk as if the row had been seen ``PSEUDO_CASES`` times); a row with a wrong sign is put right
 after a handful of cases. How much of the counts to believe is chosen by left-out predictions, T by the same ones from
@@ -33,7 +33,8 @@ from edge_agent.domain.inference import (
 )
 from edge_agent.domain.verdict import ConfirmedCase
 
-LAMBDA = 2.0
+LAMBDA, BIAS = 4.0, 6.0
+"""How strongly weights and biases are held where they begin (precisions)."""
 GAIN, GAIN_SD = SEED.gain, 0.3
 MIN_CASES = 5
 FOLDS, MANY = 10, 200
@@ -113,7 +114,7 @@ def refit(
     predictions = [_as_predictions(table, row / temperature) for row in logits]
     loss, top = _loss(predictions, usable)
     weights = replace(_fit(table, trust, version), temperature=round(temperature, 4))
-    activate, reason = _gate(loss, top, seed_loss, seed_top)
+    activate, reason = _gate(loss, top, seed_loss, seed_top, len(usable))
     if activate and unseen:
         now, _ = _judge(current, unseen, catalogue, background)
         places = {case.order_id: place for place, case in enumerate(usable)}
@@ -146,10 +147,10 @@ def _refused(current: Weights, cases: int, loss: float, top: int, reason: str) -
     )
 
 
-def _gate(loss: float, top: int, seed_loss: float, seed_top: int) -> tuple[bool, str]:
+def _gate(loss: float, top: int, seed_loss: float, seed_top: int, cases: int) -> tuple[bool, str]:
     if loss > seed_loss + TOLERANCE:
         return False, f"left-out log loss {loss:.3f} is worse than the catalogue's {seed_loss:.3f}"
-    if top < seed_top - MAX_TOP_LOST:
+    if top < seed_top - (MAX_TOP_LOST if cases >= 100 else 0):
         return False, f"left-out first places fell from {seed_top} to {top}"
     return True, f"left-out log loss {loss:.3f}, the catalogue's is {seed_loss:.3f}"
 
@@ -310,11 +311,11 @@ def _solve(table: _Table, trust: float) -> tuple[float, Floats, Floats]:
         error[np.arange(len(table.truth)), table.truth] -= 1
         error *= (table.weight * (1 - WRONG_LABELS) * own / label)[:, None]
         off = matrix - anchor
-        loss += 0.5 * LAMBDA * (off**2).sum() + 0.5 * (bias**2).sum() + 0.5 * ((gain - GAIN) / GAIN_SD) ** 2
+        loss += 0.5 * LAMBDA * (off**2).sum() + 0.5 * BIAS * (bias**2).sum() + 0.5 * ((gain - GAIN) / GAIN_SD) ** 2
         gradient = np.concatenate(
             [
                 [(error * table.support).sum() + (gain - GAIN) / GAIN_SD**2],
-                error.sum(axis=0) + bias,
+                error.sum(axis=0) + BIAS * bias,
                 (error.T @ table.evidence + LAMBDA * off).ravel(),
             ]
         )

@@ -94,6 +94,7 @@ def figures(judged: Sequence[Judged]) -> dict[str, object]:
         "mrr": interval(listed, mean_reciprocal_rank),
         "two_causes_recall_at_3": interval(two, set_recall),
         "ece": interval(judged, calibration_error),
+        "ece_by_chance": round(calibration_by_chance(judged), 4),
         "brier": interval(judged, brier),
         "log_loss": interval(judged, log_loss),
         "accuracy_at_80": interval(listed, lambda some: accuracy_at(some, 0.8)),
@@ -123,6 +124,18 @@ def calibration_error(judged: Sequence[Judged]) -> float:
     right = np.array([one.right for one in judged], dtype=float)
     bins = np.array_split(np.argsort(top, kind="stable"), min(BINS, len(judged)))
     return float(sum(len(rows) * abs(top[rows].mean() - right[rows].mean()) for rows in bins) / len(judged))
+
+
+def calibration_by_chance(judged: Sequence[Judged]) -> float:
+    """The calibration error that as many perfectly calibrated predictions would show: ten bins of few are noise."""
+    if not judged:
+        return 0.0
+    random = np.random.default_rng(13)
+    top = np.sort(np.array([one.top for one in judged]))
+    bins = np.array_split(np.arange(len(top)), min(BINS, len(top)))
+    draws = [random.random(len(top)) < top for _ in range(RESAMPLES)]
+    errors = [sum(abs(top[rows].sum() - draw[rows].sum()) for rows in bins) / len(top) for draw in draws]
+    return float(np.mean(errors))
 
 
 def brier(judged: Sequence[Judged]) -> float:
