@@ -193,13 +193,14 @@ class MqttTrigger:
     def _offer(self, shot: Shot) -> None:
         try:
             self._shots.put_nowait(shot)
-            self._refusing = ""
+            if self._shots.qsize() <= MAX_WAITING // 2:  # full, one out, full again is one flood
+                self._refusing = ""
         except queue.Full:
             text = f"{MAX_WAITING} triggers wait already"
             self._refuse(shot, Reason(code="trigger.overrun", text=text))
 
     def _refuse(self, shot: Shot, reason: Reason) -> None:
-        """The log hears of the first one of a kind in a row; each part's answer is logged anyway."""
+        """The log hears of the first one of a kind until half the room is free; each part's answer is logged anyway."""
         if reason.code != self._refusing:
             log.warning(
                 "triggers are refused", station=self._station_id, part=shot.part_id, reason=reason.code, why=reason.text
