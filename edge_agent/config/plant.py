@@ -234,22 +234,9 @@ class SecuritySection(Section):
     reply_topics: list[str] = []
     """Topic filters (absolute) of response topics on which commands may ask to be answered; others are answered on
     ``out/reply``."""
-    signed_commands: bool = False
-    """Commands named in ``signed_verbs`` are done only when one of ``trusted_keys`` has signed them."""
-    signed_verbs: list[Name] = ["recipe", "config-reload"]
-    trusted_keys: dict[Name, Path] = {}
-    """Key id to a file with its public key (``edge-agent keys make``)."""
-    signature_max_age_s: Seconds = 300
-    """A signed command's ``notAfter`` may lie this far ahead at most."""
     acl_canary: bool | None = None
     """Publish, after the start and each day, where the broker must refuse this box, and raise an alarm when it does
     not. Default: where the box shows a client certificate."""
-
-    @model_validator(mode="after")
-    def _somebody_can_sign(self) -> "SecuritySection":
-        if self.signed_commands and not self.trusted_keys:
-            raise ValueError("signed_commands needs trusted_keys")
-        return self
 
 
 class PlantFile(Section):

@@ -7,6 +7,7 @@ new one's. Callbacks run with paho's locks held: they append to a deque and retu
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -27,7 +28,7 @@ from edge_agent.adapters.link.backoff import Backoff
 from edge_agent.adapters.link.bulk import BulkClient
 from edge_agent.adapters.link.packets import Parcel
 from edge_agent.adapters.link.properties import PublishProperties
-from edge_agent.adapters.link.tls import TlsIdentity
+from edge_agent.adapters.link.tls import TlsIdentity, trouble
 from edge_agent.config.plant import MqttSection
 from edge_agent.domain.faults import Transient
 from edge_agent.ports import Clock, LinkStatus
@@ -274,6 +275,10 @@ class Connection:
         self._begin()
         try:
             self._client.reconnect()
+        except ssl.SSLError as error:
+            self._tell(trouble(error))
+            self._leave(0x88)
+            return backoff.after_failure()
         except OSError as error:
             self._tell("the broker cannot be reached", error=str(error))
             self._leave(0x88)

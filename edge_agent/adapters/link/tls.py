@@ -1,6 +1,7 @@
 """TLS to the broker, with certificates that may be renewed while the agent runs."""
 
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 
 from edge_agent.config.plant import TlsSection
@@ -58,3 +59,24 @@ def _changed_ns(path: Path) -> int:
         return path.stat().st_mtime_ns
     except OSError:
         return 0
+
+
+def good_until(file: Path) -> datetime:
+    """When the first certificate of a PEM file expires.
+
+    Raises:
+        ConfigError: it cannot be read, or is none.
+    """
+    try:
+        decoded = ssl._ssl._test_decode_cert(str(file))  # type: ignore[attr-defined]  # the library has no public one
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{file}: {error}") from error
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(decoded["notAfter"]), UTC)
+
+
+def trouble(error: ssl.SSLError) -> str:
+    """What is wrong, for people: the broker's certificate (expired, another name, another CA), or ours."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the broker's certificate is not accepted: {error.verify_message}"
+    reason = (error.reason or str(error)).replace("_", " ").lower()
+    return f"TLS with the broker failed: {reason}"

@@ -3,12 +3,18 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from edge_agent.adapters.link import connection
 from edge_agent.adapters.link.mqtt import MqttLink
+from edge_agent.adapters.link.tls import good_until
+from edge_agent.commands.doctor import Level
+from edge_agent.commands.doctor import certificates as certificates_of
+from edge_agent.config import load
 from edge_agent.config.plant import TlsSection
 from edge_agent.domain.faults import ConfigError
 from edge_agent.domain.message import Ack, OutboxState
@@ -114,6 +120,32 @@ def test_a_renewed_certificate_is_used_without_a_restart(
         until(lambda: agent.link.status().reconnects == 1, "connected again")
         until(lambda: agent.link.status().connected, "and up")
         delivered(agent)
+
+
+def test_the_trouble_with_a_certificate_is_named(secure: Broker, certificates: Path, tmp_path: Path) -> None:
+    strange, nameless = tls(certificates, ca="stranger"), tls(certificates)
+    for section, host, why in (
+        (strange, "127.0.0.1", "certificate is not accepted"),
+        (nameless, "127.1", "mismatch"),
+    ):
+        folder = tmp_path / host
+        with box(secure, folder, connected=False, username=None, tls=section, host=host) as agent:
+            told = until(lambda agent=agent: agent.link.status().detail, "the trouble is told")
+            assert why in told
+
+
+def test_the_doctor_says_how_long_certificates_are_good(certificates: Path, tmp_path: Path) -> None:
+    example = Path(__file__).parents[3] / "plant_config" / "examples" / "folder"
+    loaded = load(example)
+    mqtt = loaded.plant.mqtt.model_copy(update={"tls": tls(certificates)})
+    configured = replace(loaded, plant=loaded.plant.model_copy(update={"mqtt": mqtt}))
+    until_then = good_until(certificates / "box.crt")
+    for days, level in ((-40, Level.OK), (-3, Level.WARN), (1, Level.FAIL)):
+        found = list(certificates_of(configured, until_then + timedelta(days=days)))
+        assert [finding.level for finding in found] == [level, level]
+    (tmp_path / "none.crt").write_text("nothing")
+    with pytest.raises(ConfigError, match="none"):
+        good_until(tmp_path / "none.crt")
 
 
 def test_a_file_that_is_no_certificate_is_a_configuration_error(secure: Broker, tmp_path: Path) -> None:
