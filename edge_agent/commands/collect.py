@@ -83,10 +83,15 @@ def _serve(settings: CollectFile, store: FleetStore, name: str, metrics: str) ->
 def _serve_metrics(address: str) -> None:
     from prometheus_client import start_http_server
 
-    host, _, port = address.rpartition(":")
+    host, port = _address(address, "--metrics")
+    start_http_server(port, addr=host, registry=figures.REGISTRY)
+
+
+def _address(text: str, option: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
     if not host or not port.isdigit():
-        raise typer.BadParameter(f"{address!r}: expected HOST:PORT or none", param_hint="--metrics")
-    start_http_server(int(port), addr=host.strip("[]"), registry=figures.REGISTRY)
+        raise typer.BadParameter(f"{text!r}: expected HOST:PORT", param_hint=option)
+    return host.strip("[]"), int(port)
 
 
 @app.command()
@@ -140,6 +145,41 @@ def dead(config: Config = DEFAULT_CONFIG, form: Format = "text") -> None:
         typer.echo(f"{row['last_at']:%Y-%m-%d %H:%M:%S} {row['topic']}: {row['reason']}, {row['detail']}")
     if not rows:
         typer.echo("no dead letters")
+
+
+@app.command()
+def page(
+    config: Config = DEFAULT_CONFIG,
+    listen: Annotated[
+        str, typer.Option(help="Address of the page, HOST:PORT (port 0: a free one).")
+    ] = "127.0.0.1:8092",
+) -> None:
+    """Serve the fleet's page: yield by line, defects, open orders, boxes and what is missing. It only reads.
+
+    Example: edge-agent collect page --config collect.yaml --listen 0.0.0.0:8092
+    """
+    from edge_agent.collecting.overview import Overview
+    from edge_agent.web.fleet_app import build_fleet_app
+    from edge_agent.web.server import WebServer
+
+    logs.configure(level="warning", style=logs.as_format("auto"))
+    settings = load(config)
+    store = FleetStore(database_url(settings))
+    store.check()
+    host, port = _address(listen, "--listen")
+    overview = Overview(store, gap_after_s=settings.gap_after_s)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    server = WebServer(build_fleet_app(overview.look, store.place.rpartition("@")[2].partition("?")[0]), host, port)
+    server.setup()
+    typer.echo(f"page: {server.url}")
+    try:
+        while not stop.is_set():
+            server.step()
+    finally:
+        server.teardown()
+        store.close()
 
 
 @app.command("remove-session")

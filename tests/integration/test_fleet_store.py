@@ -2,18 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import make_url
 
 from edge_agent.collecting.fleet_store import DeadLetter, FleetStore, Recorded, Unfit
+from edge_agent.collecting.overview import Overview
 from edge_agent.collecting.reading import Event, Reading, read
 from edge_agent.contract import outbound, payloads
 from edge_agent.contract.envelope import Sender, with_sequence
-from edge_agent.domain.faults import ConfigError
+from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.domain.message import OutboundMessage
 from edge_agent.domain.work_order import OrderState
+from edge_agent.web.fleet_app import build_fleet_app
 from tests.fakes.clock import FakeClock
 from tests.fakes.made import an_inspection, an_order
 from tests.fakes.postgres import PrivatePostgres, missing
@@ -128,6 +132,32 @@ def test_yield_pareto_and_orders_by_site_line_and_day(store: FleetStore) -> None
     assert [tuple(row.values()) for row in pareto] == [("open", 1, 2), ("short", 1, 1)]
     assert [row["state"] for row in store.rows("SELECT state FROM work_order")] == ["closed"]
     assert store.rows("SELECT orders, open, closed FROM orders_daily") == [{"orders": 1, "open": 0, "closed": 1}]
+
+
+def test_the_page_shows_lines_defects_orders_and_what_is_missing(store: FleetStore) -> None:
+    clock = FakeClock(datetime.now(UTC))
+    bad = an_inspection(clock, codes=("open",))
+    box = sender("box-1")
+    order = outbound.work_order(an_order(clock), None, "create", sender=box, clock=clock)
+    found = [outbound.result(bad, sender=box, clock=clock), *outbound.defects(bad, sender=box, clock=clock), order]
+    store.record("w", [*(an_event(one, 3 + number) for number, one in enumerate(found))])
+    overview = Overview(store, gap_after_s=0)
+    pages = TestClient(build_fleet_app(overview.look, "db/fleet"))
+    shown = pages.get("/", params={"days": 2})
+    assert shown.status_code == 200
+    assert "No open order" not in shown.text
+    assert "0.00 %" in shown.text  # one part, and it is bad
+    assert "2 messages are missing" in shown.text
+    assert pages.get("/live").status_code == 200
+
+
+def test_a_page_without_a_database_says_so() -> None:
+    def away(_days: int) -> dict[str, Any]:
+        raise Transient("db: connection refused")
+
+    shown = TestClient(build_fleet_app(away, "db/fleet")).get("/")
+    assert shown.status_code == 503
+    assert "connection refused" in shown.text
 
 
 def test_a_value_the_database_cannot_hold_is_told_apart_from_a_database_that_is_away(store: FleetStore) -> None:
