@@ -57,7 +57,7 @@ def test_every_mistake_comes_with_its_line(tmp_path: Path) -> None:
         ),
         (
             "  - {id: MEAS, symptoms: [m]}\n  - {id: a, symptoms: {x: 0.05, y: 0.05}, classes: {dent: S}}\n"
-            "  - {id: b, symptoms: {x: 0.95, y: 0.95}, classes: {dent: S}}\n  - {id: c, symptoms: [{x: 0.95, y: 0.9}]}\n",
+            "  - {id: b, symptoms: {x: 0.95, y: 0.95}, classes: {dent: S}}\n  - {id: c, symptoms: [{x: 0.95, y: 0.9}]}",
             "{dent: 5}",
             "a: signature 1, seen as well as can be, still points at b",
         ),
