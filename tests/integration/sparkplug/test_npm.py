@@ -275,7 +275,9 @@ def test_a_foreign_edge_node_s_metrics_become_samples(tmp_path: Path) -> None:
             until(lambda: series("oven") == [20.5], "the birth's value")
             assert series("count") == [-5]
             assert series("running") == [1.0]
+            # One after the other: of two values in the same millisecond one is kept.
             edge.tell("device 21.5")
+            until(lambda: series("oven")[-1] == 21.5, "by name")
             edge.tell("alias 22.5")
             edge.tell("node -7")
             until(lambda: series("oven") == [20.5, 21.5, 22.5], "by name and by alias")
@@ -284,6 +286,7 @@ def test_a_foreign_edge_node_s_metrics_become_samples(tmp_path: Path) -> None:
             edge.tell("skip")
             edge.tell("alias 99.0")
             edge.until(lambda line: line.get("asked") == "rebirth")
+            until(lambda: series("oven")[-1] == 20.5, "the second birth's value")
             edge.tell("alias 23.5")
             until(lambda: 23.5 in series("oven"), "after the rebirth")
             assert 99.0 not in series("oven")
