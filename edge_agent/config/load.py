@@ -171,21 +171,22 @@ class _Loader:
             self._complain(source, ("camera", "match"), message)
 
     def _check_plant(self, plant: PlantFile, located: Located) -> None:
-        self._existing(plant.diagnosis.catalogue, located, ("diagnosis", "catalogue"))
-        if plant.diagnosis.priority_table:
-            self._existing(plant.diagnosis.priority_table, located, ("diagnosis", "priority_table"))
-        if plant.mqtt.password_file:
-            self._existing(plant.mqtt.password_file, located, ("mqtt", "password_file"))
+        named: dict[tuple[str, str], Path | None] = {
+            ("diagnosis", "catalogue"): plant.diagnosis.catalogue,
+            ("diagnosis", "priority_table"): plant.diagnosis.priority_table,
+            ("mqtt", "password_file"): plant.mqtt.password_file,
+        }
+        if plant.analyst.kind == "local":
+            named |= {("analyst", "model"): plant.analyst.model, ("analyst", "adapter"): plant.analyst.adapter}
+        for key, path in named.items():
+            if path is not None:
+                self._existing(path, located, key)
         if plant.mqtt.tls:
             for name, path in plant.mqtt.tls:
                 if path is not None and not _comes_with_the_service(path):
                     self._existing(path, located, ("mqtt", "tls", name))
         if plant.models_dir and not (self.folder / plant.models_dir).is_dir():
             self._complain(located, ("models_dir",), f"no such folder: {self.folder / plant.models_dir}")
-        if plant.analyst.kind == "local":
-            self._existing(plant.analyst.model, located, ("analyst", "model"))
-            if plant.analyst.adapter is not None:
-                self._existing(plant.analyst.adapter, located, ("analyst", "adapter"))
         for name, signal in plant.telemetry.signals.items():
             if signal.lower is not None and signal.upper is not None and signal.lower >= signal.upper:
                 message = f"lower {signal.lower} must be below upper {signal.upper}"

@@ -76,7 +76,16 @@ def test_empty_attributes_are_none() -> None:
     assert parse_event(message({"kind": "x", "attributes": []})).attributes == {}
 
 
-@pytest.mark.parametrize("body", [{}, {"kind": ""}, {"kind": "x", "at": "2026-03-01T10:00:00"}, "[]"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"kind": ""},
+        {"kind": "x", "at": "2026-03-01T10:00:00"},
+        "[]",
+        b'{"kind": "x", "subject": "half a surrogate pair: \\ud800"}',
+    ],
+)
 def test_bad_events(body: object) -> None:
     with pytest.raises(InvalidRecordError):
         parse_event(message(body))
