@@ -201,7 +201,8 @@ def test_run_refuses_what_check_refuses(case: str, plant: Path) -> None:
 def spoilt_model(plant: Path, change: Callable[[Path], object]) -> None:
     """The product's models beside the configuration, changed."""
     shutil.copytree(PROJECT / "models" / "board", plant / "models" / "board")
-    change(plant / "models" / "board" / "1")
+    newest = max((plant / "models" / "board").iterdir(), key=lambda version: int(version.name))
+    change(newest)
     more(PLANT, "models_dir: models\n")(plant)
 
 
