@@ -277,8 +277,8 @@ class Book:
 
     def orders(self, *, everything: bool = True, limit: int = 200) -> list[Order]:
         """Newest first."""
-        open_states = ", ".join(f"'{state}'" for state in NEXT)
-        return self._orders(f"{'1' if everything else f'state IN ({open_states})'} LIMIT ?", (limit,))
+        states = ", ".join(f"'{state}'" for state in NEXT)
+        return self._orders("1" if everything else f"state IN ({states})", (), limit=limit)
 
     def answers(self, order_id: str) -> list[Answer]:
         """All that was said about an order, oldest first."""
@@ -314,10 +314,9 @@ class Book:
         """What came in so far."""
         return {row["what"]: row["n"] for row in self._db.execute("SELECT what, n FROM counts ORDER BY what")}
 
-    def _orders(self, where: str, values: tuple[Any, ...]) -> list[Order]:
-        condition, limit, rest = where.partition(" LIMIT ")
+    def _orders(self, where: str, values: tuple[Any, ...], *, limit: int = -1) -> list[Order]:
         rows = self._db.execute(
-            f"SELECT * FROM orders WHERE {condition} ORDER BY opened_at DESC{limit}{rest}",  # noqa: S608  no input in it
+            f"SELECT * FROM orders WHERE {where} ORDER BY opened_at DESC LIMIT {int(limit)}",  # noqa: S608  no input in it
             values,
         )
         return [
