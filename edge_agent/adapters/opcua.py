@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as TooSlow
 from pathlib import Path
 from typing import Any
 
 from asyncua import ua
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
-from asyncua.sync import Client
+from asyncua.sync import Client, ThreadLoop
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
@@ -37,6 +38,7 @@ class PlcVariables:
     def __init__(self, options: OpcUaServer, name: str) -> None:
         self._options, self._name = options, name
         self._client: Any = None
+        self._loop: ThreadLoop | None = None
         self._nodes: dict[str, Any] = {}
         self._types: dict[str, ua.VariantType] = {}
 
@@ -48,9 +50,16 @@ class PlcVariables:
             ConfigError: a variable that it has not, a password or certificate that it does not take.
         """
         self.close()
+        try:
+            self._connect(names)
+        except BaseException:  # also what the configuration got wrong: the client's thread must not stay behind
+            self.close()
+            raise
+
+    def _connect(self, names: Sequence[str]) -> None:
         timeout_s = self._options.timeout_ms / 1e3
-        longest_s = _CONNECTS * timeout_s + 5
-        self._client = client = Client(self._options.url, timeout=timeout_s, sync_wrapper_timeout=longest_s)
+        self._loop = loop = _loop(_CONNECTS * timeout_s + 5)
+        self._client = client = Client(self._options.url, timeout=timeout_s, tloop=loop)
         self._identify(client)
         self._try(client.connect)
         index = self._index()
@@ -76,9 +85,12 @@ class PlcVariables:
     def close(self) -> None:
         """Disconnect; safe to call twice and after a failure."""
         client, self._client = self._client, None
+        loop, self._loop = self._loop, None
         if client is not None:
-            with contextlib.suppress(UaError, OSError, TooSlow, RuntimeError):
+            with contextlib.suppress(UaError, OSError, TooSlow, CancelledError, RuntimeError):
                 client.disconnect()
+        if loop is not None:
+            loop.stop()
 
     def _id(self, name: str, index: int) -> ua.NodeId:
         return ua.NodeId(ua.String(f"{self._options.prefix}{name}"), ua.Int16(index))
@@ -125,9 +137,17 @@ class PlcVariables:
             self.close()
             text = f"{self._name}: {what}: {error}"
             raise ConfigError(text) if error.code in _WRONG else Transient(text) from error
-        except (UaError, OSError, TooSlow, RuntimeError) as error:  # RuntimeError: its thread is gone
+        except (UaError, OSError, TooSlow, CancelledError, RuntimeError) as error:  # RuntimeError: its thread is gone
             self.close()
             raise Transient(f"{self._name}: {what}: {error or type(error).__name__}") from error
+
+
+def _loop(timeout_s: float) -> ThreadLoop:
+    """The client's own thread, as a daemon: asyncua's would keep a process that is ending alive for ever."""
+    loop = ThreadLoop(timeout_s)
+    loop.daemon = True
+    loop.start()
+    return loop
 
 
 def _secret(file: Path) -> str:

@@ -214,3 +214,17 @@ def test_an_encrypted_connection_with_a_password(tmp_path: Path) -> None:
             trigger(port, timeout_ms=4_000, **secure).open()
         with pytest.raises((ConfigError, Transient)):
             trigger(port, timeout_ms=4_000).open()
+
+
+def test_a_wrong_configuration_leaves_no_thread_behind(tmp_path: Path) -> None:
+    before = threading.active_count()
+    port = free_port()
+    with opcua_plc(port):
+        source = trigger(port)
+        eventually(source.open)
+        source.close()
+        with pytest.raises(ConfigError):
+            trigger(port, namespace="urn:other").open()
+        with pytest.raises(ConfigError):
+            trigger(port, username="box", password_file=str(tmp_path / "missing")).open()
+    assert threading.active_count() == before
