@@ -1,13 +1,22 @@
 """Objects that run inside child processes in tests, each good at one kind of trouble."""
 
 import ctypes
+import gc
 import os
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
 from edge_agent.domain.faults import ConfigError, Transient
+
+
+class Knot:
+    """Refers to itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
 
 
 class Obliging:
@@ -17,10 +26,17 @@ class Obliging:
         self._greeting = greeting
         self._calls = 0
         self._hoard: list[bytes] = []
+        self._knots: weakref.WeakSet[Knot] = weakref.WeakSet()
 
     def greet(self, who: str) -> dict[str, Any]:
         self._calls += 1
         return {"text": f"{self._greeting} {who}", "calls": self._calls, "pid": os.getpid()}
+
+    def knots(self) -> dict[str, int]:
+        """Leaves garbage that only a collection finds; tells of earlier such garbage, and of what is not looked at."""
+        before = len(self._knots)
+        self._knots.add(Knot())
+        return {"left": before, "frozen": gc.get_freeze_count()}
 
     def measure(self, blob: bytes) -> int:
         return len(blob)

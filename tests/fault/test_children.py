@@ -56,6 +56,12 @@ def test_it_starts_with_the_first_call_and_keeps_its_state(child: Child) -> None
     assert (second["calls"], second["pid"]) == (2, first["pid"])
 
 
+def test_garbage_of_a_call_goes_and_what_was_imported_is_not_searched_for_it(child: Child) -> None:
+    said = [child.call("knots", {}, LONG_S) for _ in range(6)]
+    assert [one["left"] for one in said] == [0] * 6
+    assert said[0]["frozen"] == 0 < said[1]["frozen"]
+
+
 @pytest.mark.parametrize(("start_s", "answers"), [(LONG_S, True), (0.0, False)])
 def test_a_start_has_time_of_its_own(start_s: float, answers: bool) -> None:
     child = Child("tests.fakes.child_targets:slow_to_build", {"seconds": 2.0}, name="slow", start_s=start_s)
