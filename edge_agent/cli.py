@@ -32,6 +32,7 @@ COMMANDS = {
     "mes": ("edge_agent.commands.mes", "A small reference MES: receive work orders, answer them."),
     "collect": ("edge_agent.commands.collect", "Bring what many boxes send into one PostgreSQL database."),
     "audit": ("edge_agent.commands.audit", "Verify, list and export the audit log."),
+    "keys": ("edge_agent.commands.keys", "Make and show signing keys; sign and check messages."),
     "weights": ("edge_agent.commands.weights", "List what the ranking has learned; go back a version."),
     "fmea": ("edge_agent.commands.fmea", "Check and show the catalogue of causes."),
     "diagnose": ("edge_agent.commands.diagnose", "Rank causes for incidents from files."),

@@ -59,6 +59,11 @@ def envelope() -> dict[str, object]:
             "dataschema": text,
             "sequence": {"type": "string", "pattern": "^[0-9]+$", "description": "Per-box counter; only from the box."},
             "causationid": text,
+            "signature": {
+                "type": "string",
+                "pattern": r"^[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+$",
+                "description": "Detached JWS (EdDSA) over the text without this member, which is the last one.",
+            },
             "data": {"type": "object"},
         },
         "required": ["specversion", "id", "source", "type", "data"],

@@ -14,7 +14,7 @@ from edge_agent.bootstrap.adapters import ACTUATORS, CAMERAS, TRIGGERS, adapter
 from edge_agent.bootstrap.box_state import BoxState
 from edge_agent.bootstrap.changes import Changeable, recall
 from edge_agent.bootstrap.folders import Folders
-from edge_agent.bootstrap.secrets import mqtt_password
+from edge_agent.bootstrap.secrets import mqtt_password, signatures, signing_key
 from edge_agent.config import Configuration
 from edge_agent.config.catalogue import load_catalogue, load_priority_table
 from edge_agent.config.load import Station
@@ -22,7 +22,9 @@ from edge_agent.config.plant import AnalystOptions, PlantFile
 from edge_agent.config.plant_codes import plant_codes
 from edge_agent.config.stations import StationConfig
 from edge_agent.contract import outbound
+from edge_agent.contract.complaints import Complaints
 from edge_agent.contract.envelope import Sender
+from edge_agent.contract.signed import Signatures
 from edge_agent.contract.topics import topic_root
 from edge_agent.domain.cause import Catalogue
 from edge_agent.domain.faults import ConfigError
@@ -59,6 +61,14 @@ OWN_MODELS = _PROJECT / "models"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Doubts:
+    """What is done about messages that are not to be believed, or not to be understood."""
+
+    signatures: Signatures
+    complaints: Complaints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StationParts:
     """One station, wired."""
 
@@ -85,6 +95,7 @@ class Parts:
     box_state: BoxState
     pauses: Mapping[str, Pause]
     sender: Sender
+    doubts: Doubts
     web_port: int
     health: Health
     catalogue: Catalogue
@@ -124,6 +135,10 @@ def build(
     images = _images(plant, folders, time)
     web_port = _web_port(plant)
     sender = _sender(plant, web_port, plant_codes(configuration, catalogue))
+    doubts = Doubts(
+        signatures=signatures(configuration, plant.security),
+        complaints=Complaints(store=store, sender=sender, clock=time),
+    )
     pauses, in_use = _pauses(configuration, store), _recipes(configuration, store)
     box_state = BoxState(
         sender=sender, clock=time, store=store, recipes=partial(_told, in_use), pauses=pauses, health=health
@@ -145,6 +160,7 @@ def build(
         box_state=box_state,
         pauses=pauses,
         sender=sender,
+        doubts=doubts,
         web_port=web_port,
         health=health,
         catalogue=catalogue,
@@ -160,6 +176,7 @@ def build(
                 health,
                 time,
                 plant_link,
+                doubts,
                 given or Stations(),
                 pauses[station.config.id],
                 in_use[station.config.id],
@@ -217,6 +234,7 @@ def _station(
     health: Health,
     clock: Clock,
     link: PlantLink,
+    doubts: Doubts,
     given: Stations,
     pause: Pause,
     in_use: RecipesInUse,
@@ -237,7 +255,7 @@ def _station(
         pause=pause,
         every_shot=config.mode == "triggered",
     )
-    trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link, answering)
+    trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link, answering, doubts)
     references = goldens()
     for recipe in in_use.values():
         references.check(recipe.golden)
@@ -295,10 +313,12 @@ def _trigger(
     clock: Clock,
     link: PlantLink,
     answering: Answering,
+    doubts: Doubts,
 ) -> TriggerSource:
     more: dict[str, Any] = {}
     if config.trigger.kind == "mqtt":
         more["remember"] = answering.remember
+        more |= {"signatures": doubts.signatures, "complain": doubts.complaints.write}
     if config.trigger.kind in ("modbus", "opcua"):
         more |= {"owes": answering.owes, "recipes": frozenset(config.recipes)}
     if config.trigger.kind == "camera":
@@ -405,6 +425,7 @@ def _link(
         password=mqtt_password(configuration, plant.mqtt),
         quota_bytes=limit_bytes(plant.mqtt, None if plant.store.url else folders.state),
         canary=_tries_rules(plant),
+        signing_key=signing_key(configuration, plant.security),
     )
 
 

@@ -284,6 +284,7 @@ def subscribe(parts: Parts, link: PlantLink) -> Telemetry:
         ),
         elsewhere=triggered_by_command(parts),
         reply_topics=plant.security.reply_topics,
+        signatures=parts.doubts.signatures,
     )
     link.subscribe(topics.under(root, topics.COMMANDS), commands.on_command)
     return subscribe_telemetry(plant.telemetry, link, store=parts.store, clock=parts.clock)

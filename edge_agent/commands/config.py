@@ -15,7 +15,7 @@ from edge_agent.config import load
 from edge_agent.config.load import Configuration
 from edge_agent.domain.faults import ConfigError
 
-_SECRETS = frozenset({"password_file", "key_file"})
+_SECRETS = frozenset({"password_file", "key_file", "signing_key_file"})
 """Keys whose files stay where they are: a copy of a secret is one more place to guard."""
 _BIG_BYTES = 32 * 1024**2
 """Bigger files (language models, videos) stay where they are too."""

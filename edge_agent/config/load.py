@@ -27,6 +27,7 @@ from edge_agent.domain.recipe import (
     RecipeRef,
     Zone,
 )
+from edge_agent.signing.keys import read_public_keys
 
 M = TypeVar("M", bound=BaseModel)
 C = TypeVar("C", list[str], dict[str, str])
@@ -175,6 +176,7 @@ class _Loader:
             ("diagnosis", "catalogue"): plant.diagnosis.catalogue,
             ("diagnosis", "priority_table"): plant.diagnosis.priority_table,
             ("mqtt", "password_file"): plant.mqtt.password_file,
+            ("security", "signing_key_file"): plant.security.signing_key_file,
         }
         if plant.analyst.kind == "local":
             named |= {("analyst", "model"): plant.analyst.model, ("analyst", "adapter"): plant.analyst.adapter}
@@ -187,10 +189,24 @@ class _Loader:
                     self._existing(path, located, ("mqtt", "tls", name))
         if plant.models_dir and not (self.folder / plant.models_dir).is_dir():
             self._complain(located, ("models_dir",), f"no such folder: {self.folder / plant.models_dir}")
+        self._check_keys(plant, located)
+        self._check_signals(plant, located)
+
+    def _check_signals(self, plant: PlantFile, located: Located) -> None:
         for name, signal in plant.telemetry.signals.items():
             if signal.lower is not None and signal.upper is not None and signal.lower >= signal.upper:
                 message = f"lower {signal.lower} must be below upper {signal.upper}"
                 self._complain(located, ("telemetry", "signals", name), message)
+
+    def _check_keys(self, plant: PlantFile, located: Located) -> None:
+        for holder, path in plant.security.trusted_keys.items():
+            key = ("security", "trusted_keys", holder)
+            file = self._existing(path, located, key)
+            try:
+                if file is not None:
+                    read_public_keys(file)
+            except ConfigError as error:
+                self._complain(located, key, str(error))
 
     def _existing(self, relative: Path, source: Located, key: tuple[str | int, ...]) -> Path | None:
         path = relative if relative.is_absolute() else (self.folder / relative).resolve()

@@ -228,6 +228,9 @@ class CodesSection(Section):
     actions: dict[str, Code] = {}
 
 
+SignedVerb = Literal["trigger", "pause", "resume", "recipe", "ack", "config-reload", "ping", "status"]
+
+
 class SecuritySection(Section):
     """What the box insists on; see docs/security.md."""
 
@@ -237,6 +240,25 @@ class SecuritySection(Section):
     acl_canary: bool | None = None
     """Publish, after the start and each day, where the broker must refuse this box, and raise an alarm when it does
     not. Default: where the box shows a client certificate."""
+    signed_commands: bool = False
+    """The commands in ``signed_verbs`` are done only when one of ``trusted_keys`` has signed them."""
+    signed_verbs: list[SignedVerb] = Field(default=["recipe"], min_length=1)
+    """``trigger`` means what comes on a station's MQTT trigger topic, whatever its name."""
+    trusted_keys: dict[Name, Path] = {}
+    """Who may sign, and the PEM file with the public Ed25519 keys: several while one replaces another. Read again when
+    it changes. Where there are any, a signature that is wrong is refused, also on what needs none."""
+    signing_key_file: Path | None = None
+    """The box's own key (``edge-agent keys new``): work orders and reports are signed with it."""
+    signing_key_credential: str | None = None
+    """The same as the name of a file below $CREDENTIALS_DIRECTORY (systemd LoadCredential)."""
+
+    @model_validator(mode="after")
+    def _whose_signature(self) -> "SecuritySection":
+        if self.signed_commands and not self.trusted_keys:
+            raise ValueError("signed_commands needs trusted_keys: whose signatures count")
+        if self.signing_key_file and self.signing_key_credential:
+            raise ValueError("set one of signing_key_file and signing_key_credential, not both")
+        return self
 
 
 class PlantFile(Section):

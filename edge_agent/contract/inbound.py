@@ -37,13 +37,22 @@ class InvalidMessage(Exception):
         reason: ``oversize``, ``not-json``, ``too-deep``, ``not-an-object``, ``envelope``, ``schema``,
             ``wrong-topic``, ``unknown-value`` or ``expired``.
         keep: store it nevertheless (it comes from a newer plant, and a later version may read it).
+        error_class: the class of the event on ``out/error``.
     """
+
+    error_class: payloads.ErrorClass = "inbound-invalid"
 
     def __init__(self, reason: str, detail: str, *, keep: bool = False) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
         self.keep = keep
+
+
+class TooLate(InvalidMessage):
+    """A message that was good once."""
+
+    error_class = "expired"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +197,7 @@ def command(message: InboundMessage) -> CommandRequest:
     data = any_command(message)
     late = too_late(data, message)
     if late:
-        raise InvalidMessage("expired", late)
+        raise TooLate("expired", late)
     return data
 
 

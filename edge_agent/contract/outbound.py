@@ -28,7 +28,6 @@ from edge_agent.domain.work_order import Containment, OrderState, Suspect, WorkO
 from edge_agent.ports import Clock
 
 Verb = Literal["create", "update", "cancel"]
-ErrorClass = Literal["inbound-invalid", "publish-refused", "oversize", "expired", "security"]
 AckStatus = Literal["applied", "ignored", "invalid"]
 ReplyStatus = Literal["accepted", "done", "rejected", "failed", "expired"]
 
@@ -436,7 +435,7 @@ def reply(
 
 
 def error(
-    error_class: ErrorClass,
+    error_class: payloads.ErrorClass,
     *,
     topic: str,
     reason_code: str,

@@ -411,13 +411,14 @@ class Reply(Payload):
     """What was asked for (``status``, ``ping``)."""
 
 
+ErrorClass = Literal["inbound-invalid", "publish-refused", "oversize", "expired", "security"]
+
+
 class Error(Payload):
     """Something that could not be read or sent, for the people who run the plant's network."""
 
     schema_name: ClassVar[str] = "error"
-    error_class: Annotated[
-        Literal["inbound-invalid", "publish-refused", "oversize", "expired", "security"], Field(alias="class")
-    ]
+    error_class: Annotated[ErrorClass, Field(alias="class")]
     topic: str
     reason_code: str
     detail: str

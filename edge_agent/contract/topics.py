@@ -21,6 +21,9 @@ COMMANDS = "in/cmd/+"
 """Filter: all commands."""
 
 
+_ORDERS, _REPORTS = "out/wo/", "out/report/"
+
+
 def topic_root(*, enterprise: str, site: str, area: str, line: str, cell: str, agent: str) -> str:
     """The box's own part of the plant's namespace."""
     return f"{enterprise}/{site}/{area}/{line}/{cell}/_inspect/v1/{agent}"
@@ -43,7 +46,7 @@ def rca(rca_id: UUID | str) -> str:
 
 def order(order_id: UUID | str) -> str:
     """The retained job order."""
-    return f"out/wo/{order_id}/order"
+    return f"{_ORDERS}{order_id}/order"
 
 
 def response(order_id: UUID | str) -> str:
@@ -53,12 +56,12 @@ def response(order_id: UUID | str) -> str:
 
 def response_ack(order_id: UUID | str) -> str:
     """What became of an answer."""
-    return f"out/wo/{order_id}/response-ack"
+    return f"{_ORDERS}{order_id}/response-ack"
 
 
 def report(report_id: UUID | str) -> str:
     """The retained reference to a document."""
-    return f"out/report/{report_id}"
+    return f"{_REPORTS}{report_id}"
 
 
 def command(verb: str) -> str:
@@ -69,6 +72,11 @@ def command(verb: str) -> str:
 def metric(name: str) -> str:
     """One retained value of the box."""
     return f"out/metric/{name}"
+
+
+def is_signed(topic: str) -> bool:
+    """Does a box with a key of its own sign what goes there? Work orders and references to documents."""
+    return topic.startswith(_REPORTS) or (topic.startswith(_ORDERS) and topic.endswith("/order"))
 
 
 def answered_order(topic: str) -> str:

@@ -15,8 +15,11 @@ from edge_agent.adapters.link.relay import Relay
 from edge_agent.adapters.store.database import Database
 from edge_agent.config.plant import MqttSection
 from edge_agent.contract import topics
+from edge_agent.contract.signed import taken_apart
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.message import Ack, Lane, OutboundMessage, OutboxRow, OutboxState
+from edge_agent.signing.jws import verify
+from edge_agent.signing.keys import SigningKey
 from tests.fakes.clock import FakeClock
 from tests.fakes.made import a_message
 from tests.fakes.plant_samples import ROOT, SENDER
@@ -87,8 +90,9 @@ def broker() -> FakeBroker:
 
 
 def relay_of(store: Any, broker: FakeBroker, clock: FakeClock, **options: Any) -> Relay:
+    key = options.pop("signing_key", None)
     section = MqttSection(host="broker", **options)
-    return Relay(broker, store, options=section, sender=SENDER, clock=clock)  # type: ignore[arg-type]
+    return Relay(broker, store, options=section, sender=SENDER, clock=clock, signing_key=key)  # type: ignore[arg-type]
 
 
 def add(store: Database, clock: FakeClock, *bodies: str, ack: Ack = Ack.PUBACK, **more: Any) -> None:
@@ -128,6 +132,23 @@ def test_topics_are_made_absolute(store: Database, broker: FakeBroker, clock: Fa
     assert relay_of(store, broker, clock).step(0.0) == 1
     assert broker.published[0].topic == f"{ROOT}/{topics.DEFECT}"
     assert rows(store)["a"].state is OutboxState.CONFIRMED
+
+
+def test_orders_and_reports_are_signed_as_they_go_out(store: Database, broker: FakeBroker, clock: FakeClock) -> None:
+    broker.connect()
+    key = SigningKey.new()
+    event = '{"specversion":"1.0","data":{}}'
+    for topic in (topics.order("1"), topics.report("2"), topics.DEFECT):
+        add(store, clock, event, topic=topic)
+    add(store, clock, "", topic=topics.order("1"))  # clears it
+    relay_of(store, broker, clock, signing_key=key).step(0.0)
+    order, report, defect, cleared = broker.published
+    for number, signed in ((1, order), (2, report)):
+        text, signature = taken_apart(signed.body)
+        assert text.decode() == event.replace('"1.0",', f'"1.0","sequence":"{number}",')
+        proven = verify(signature, text, {key.public.key_id: key.public}.get)
+        assert proven.header["topic"] == signed.topic
+    assert (b"signature" in defect.body, cleared.body) == (False, b"")
 
 
 @pytest.mark.parametrize(("own", "brokers", "expected"), [(10, 100, 10), (100, 7, 7), (1, 1, 1)])

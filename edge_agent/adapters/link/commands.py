@@ -5,21 +5,36 @@ Deed, reply, audit entry and the note that the command was seen are one transact
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
 import paho.mqtt.client as paho
 import structlog
 
-from edge_agent.adapters.link.relay import ErrorReporter
 from edge_agent.contract import inbound, outbound, topics
 from edge_agent.contract.commands import INVALID_COMMAND, INVALID_REQUEST, UNABLE, CommandOutcome, Deed, Verb
+from edge_agent.contract.complaints import Complaints
 from edge_agent.contract.envelope import Sender, compact
+from edge_agent.contract.signed import Signatures
 from edge_agent.domain.message import InboundMessage
 from edge_agent.ports import Clock, Store, UnitOfWork
+from edge_agent.signing.trust import TrustedKeys
 
 log = structlog.get_logger(__name__)
+
+SIGNED_FOR = timedelta(hours=1)
+"""A signed command is good for so long at most: its id must be remembered until then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A command as it came. ``signer`` is who signed it; empty when nobody did, or nobody is asked to."""
+
+    request: inbound.CommandRequest
+    message: InboundMessage
+    signer: str
 
 
 class CommandHandler:
@@ -29,6 +44,7 @@ class CommandHandler:
         verbs: the commands this box knows.
         elsewhere: verbs that another subscriber answers for (``trigger``).
         reply_topics: filters of response topics that are followed; all others are answered on ``out/reply``.
+        signatures: which commands must be signed, and by whom; None: none.
     """
 
     def __init__(
@@ -40,11 +56,13 @@ class CommandHandler:
         *,
         elsewhere: Collection[str] = (),
         reply_topics: Collection[str] = (),
+        signatures: Signatures | None = None,
     ) -> None:
         self._store, self._clock, self._sender = store, clock, sender
         self._verbs, self._elsewhere = verbs, frozenset(elsewhere)
         self._reply_topics = tuple(reply_topics)
-        self._errors = ErrorReporter(sender=sender, clock=clock)
+        self._signatures = signatures or Signatures(TrustedKeys({}))
+        self._complaints = Complaints(store=store, sender=sender, clock=clock)
 
     def on_command(self, message: InboundMessage) -> None:
         """Do it and answer.
@@ -56,79 +74,76 @@ class CommandHandler:
         if verb in self._elsewhere:
             return
         try:
-            request = inbound.any_command(message)
+            opened, signer = self._signatures.opened(message, verb)
+            asked = Asked(request=inbound.any_command(opened), message=opened, signer=signer)
         except inbound.InvalidMessage as error:
             with self._store.unit() as unit:
                 self._unreadable(unit, message, error)
                 unit.commit()
             return
-        deed = self._deed(request, message)
+        deed = self._deed(asked)
         with self._store.unit() as unit:
-            outcome = self._handled(unit, request, message, deed)
+            outcome = self._handled(unit, asked, deed)
             unit.commit()
         outcome.then()
 
-    def _handled(
-        self, unit: UnitOfWork, request: inbound.CommandRequest, message: InboundMessage, deed: Deed
-    ) -> CommandOutcome:
-        seen = _identity(message, request)
+    def _handled(self, unit: UnitOfWork, asked: Asked, deed: Deed) -> CommandOutcome:
+        seen, request = _identity(asked), asked.request
         known = unit.inbox.outcome(seen.source, seen.message_id)
         if known is not None:
-            return self._repeated(unit, request, message, json.loads(known))
+            return self._repeated(unit, asked, json.loads(known))
         outcome = deed(unit, request)
         unit.inbox.add(seen, outcome=_record(request, outcome))
-        self._reply(unit, request.command_id, outcome, message)
-        verb, actor = request.verb, request.requested_by or seen.source
+        self._reply(unit, request.command_id, outcome, asked.message)
+        if outcome.status == "expired":
+            self._complaints.add(unit, asked.message, inbound.TooLate("expired", outcome.detail))
+        detail = outcome.detail + (f"; signed by {asked.signer}" if asked.signer else "")
         for subject in outcome.subjects:
-            unit.audit.append(actor=actor, action=f"command.{verb}", subject=subject, detail=outcome.detail)
-        log.info("command answered", verb=verb, command=request.command_id, status=outcome.status, why=outcome.detail)
+            actor = request.requested_by or seen.source
+            unit.audit.append(actor=actor, action=f"command.{request.verb}", subject=subject, detail=detail)
+        log.info("command answered", verb=request.verb, command=request.command_id, status=outcome.status, why=detail)
         return outcome
 
-    def _deed(self, request: inbound.CommandRequest, message: InboundMessage) -> Deed:
+    def _deed(self, asked: Asked) -> Deed:
         """What is to be done: the verb's own, or only to say why not."""
+        request = asked.request
         wanted = self._verbs.get(request.verb)
         if wanted is None:
             known = ", ".join(sorted({*self._verbs, *self._elsewhere}))
             text = f"command {request.verb!r} is not known; there are: {known}"
             return _answering(CommandOutcome.rejected(INVALID_COMMAND, text))
-        refusal = self._refusal(wanted, request, message)
+        refusal = self._refusal(wanted, asked)
         if refusal is not None:
             return _answering(refusal)
         return wanted.run if wanted.prepare is None else wanted.prepare(request)
 
-    def _refusal(self, wanted: Verb, request: inbound.CommandRequest, message: InboundMessage) -> CommandOutcome | None:
+    def _refusal(self, wanted: Verb, asked: Asked) -> CommandOutcome | None:
+        request, message = asked.request, asked.message
         too_late = inbound.too_late(request, message)
         if too_late:
             return CommandOutcome(status="expired", return_status=UNABLE, detail=too_late)
         if wanted.ages and request.not_after is None and "mqtt.expiry_s" not in message.properties:
             text = "notAfter is missing: without it (or an MQTT message expiry) a command may be of any age"
             return CommandOutcome.rejected(INVALID_REQUEST, text)
+        if asked.signer and not _soon(request.not_after, message.received_at):
+            text = f"a signed command says in notAfter until when it is good, at most {SIGNED_FOR} ahead"
+            return CommandOutcome.rejected(INVALID_REQUEST, f"{text}: MQTT's expiry is not signed")
         return None
 
-    def _repeated(
-        self, unit: UnitOfWork, request: inbound.CommandRequest, message: InboundMessage, first: Mapping[str, Any]
-    ) -> CommandOutcome:
+    def _repeated(self, unit: UnitOfWork, asked: Asked, first: Mapping[str, Any]) -> CommandOutcome:
         """The first reply again; the deed is not done again."""
+        request = asked.request
         if first["asked"] == _asked(request):
             outcome = CommandOutcome(**{name: value for name, value in first.items() if name != "asked"})
         else:
             text = f"commandId {request.command_id!r} was used before, for another command"
             outcome = CommandOutcome.rejected(INVALID_REQUEST, text)
-        self._reply(unit, request.command_id, outcome, message)
+        self._reply(unit, request.command_id, outcome, asked.message)
         log.info("repeated command answered", verb=request.verb, command=request.command_id, status=outcome.status)
         return outcome
 
     def _unreadable(self, unit: UnitOfWork, message: InboundMessage, error: inbound.InvalidMessage) -> None:
-        about = self._errors.made(
-            "inbound-invalid",
-            topic=message.topic,
-            reason_code=error.reason,
-            detail=error.detail,
-            original=message.body,
-        )
-        if about is not None:  # a flood must fill neither the log nor the outbox
-            log.warning("a command from the plant is not valid", topic=message.topic, error=str(error))
-            unit.outbox.add(about)
+        if self._complaints.add(unit, message, error):
             command_id = inbound.command_id(message)
             if command_id:
                 self._reply(unit, command_id, CommandOutcome.rejected(INVALID_REQUEST, error.detail), message)
@@ -159,17 +174,17 @@ def _answering(outcome: CommandOutcome) -> Deed:
     return lambda _unit, _request: outcome
 
 
-def _identity(message: InboundMessage, request: inbound.CommandRequest) -> InboundMessage:
-    """Known by its commandId: a repetition may come in an envelope of its own."""
-    named = inbound.identified(message)
-    return InboundMessage(
-        source=named.source,
-        message_id=f"command:{request.command_id}",
-        topic=message.topic,
-        body=message.body,
-        received_at=message.received_at,
-        properties=message.properties,
-    )
+def _identity(asked: Asked) -> InboundMessage:
+    """Known by its commandId: a repetition may come in an envelope of its own.
+
+    A signed one is its signer's: a source that came beside the body is not signed, and would make it new.
+    """
+    source = f"urn:signed:{asked.signer}" if asked.signer else inbound.identified(asked.message).source
+    return replace(asked.message, source=source, message_id=f"command:{asked.request.command_id}")
+
+
+def _soon(not_after: datetime | None, now: datetime) -> bool:
+    return not_after is not None and not_after - now <= SIGNED_FOR
 
 
 def _asked(request: inbound.CommandRequest) -> str:

@@ -475,7 +475,8 @@ def _read_properties(message: paho.MQTTMessage) -> dict[str, str]:
     found: dict[str, str] = {}
     properties = message.properties
     if properties is not None:
-        found.update(getattr(properties, "UserProperty", ()))
+        own = getattr(properties, "UserProperty", ())
+        found.update((name, value) for name, value in own if not name.startswith("mqtt."))
         for name, key in (("ContentType", "mqtt.content_type"), ("ResponseTopic", "mqtt.response_topic")):
             value = getattr(properties, name, None)
             if value:

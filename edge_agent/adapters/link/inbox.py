@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import structlog
 
-from edge_agent.adapters.link.relay import ErrorReporter
 from edge_agent.contract import inbound, outbound
+from edge_agent.contract.complaints import Complaints
 from edge_agent.contract.envelope import Sender
 from edge_agent.domain.message import InboundMessage
 from edge_agent.domain.verdict import JobResponse
@@ -25,7 +25,7 @@ class InboxHandlers:
 
     def __init__(self, store: Store, clock: Clock, sender: Sender) -> None:
         self._store, self._clock, self._sender = store, clock, sender
-        self._errors = ErrorReporter(sender=sender, clock=clock)
+        self._complaints = Complaints(store=store, sender=sender, clock=clock)
         self._mes_online = False
 
     def on_response(self, message: InboundMessage) -> None:
@@ -35,7 +35,7 @@ class InboxHandlers:
                 known = inbound.identified(message)
                 response = inbound.job_response(known)
             except inbound.InvalidMessage as error:
-                self._report(unit, message, error)
+                self._complaints.add(unit, message, error)
                 if error.keep:
                     unit.inbox.add(inbound.identified(message))
             else:
@@ -65,7 +65,7 @@ class InboxHandlers:
             try:
                 receipts = inbound.receipts(message)
             except inbound.InvalidMessage as error:
-                self._report(unit, message, error)
+                self._complaints.add(unit, message, error)
             else:
                 unit.outbox.confirm(receipts.message_ids, at=self._clock.now())
                 if receipts.status == "rejected":
@@ -78,7 +78,7 @@ class InboxHandlers:
             try:
                 online = inbound.mes_online(message)
             except inbound.InvalidMessage as error:
-                self._report(unit, message, error)
+                self._complaints.add(unit, message, error)
             else:
                 self._mes_changed(unit, online)
             unit.commit()
@@ -90,15 +90,3 @@ class InboxHandlers:
         if not online and self._mes_online:
             log.warning("the MES went away; messages wait for its receipt")
         self._mes_online = online
-
-    def _report(self, unit: UnitOfWork, message: InboundMessage, error: inbound.InvalidMessage) -> None:
-        about = self._errors.made(
-            "inbound-invalid",
-            topic=message.topic,
-            reason_code=error.reason,
-            detail=error.detail,
-            original=message.body,
-        )
-        if about is not None:  # a flood must fill neither the log nor the outbox
-            log.warning("a message from the plant is not valid", topic=message.topic, error=str(error))
-            unit.outbox.add(about)

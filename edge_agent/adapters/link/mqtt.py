@@ -17,6 +17,7 @@ from edge_agent.contract import topics
 from edge_agent.contract.envelope import CONTENT_TYPE, Sender
 from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.ports import Clock, InboundHandler, LinkAlarm, LinkStatus, Store
+from edge_agent.signing.keys import SigningKey
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ class MqttLink:
         password: str | None = None,
         quota_bytes: int | None = None,
         canary: bool = False,
+        signing_key: SigningKey | None = None,
     ) -> None:
         """Prepare; nothing is connected before `start`.
 
@@ -50,6 +52,7 @@ class MqttLink:
             state_body: makes the body of ``out/state``: True for the birth, False for the last will.
             quota_bytes: what the outbox may hold; None: as much as the disk.
             canary: try whether the broker's access rules hold.
+            signing_key: signs work orders and reports.
 
         Raises:
             ConfigError: TLS files that cannot be used.
@@ -71,7 +74,15 @@ class MqttLink:
         self._dispatcher = Dispatcher(clock=clock, acknowledge=self._connection.acknowledge)
         sender = Sender(agent=agent, topic_root=topic_root, uri_base="", software_version=edge_agent.__version__)
         self._quota = None if quota_bytes is None else Quota(store, limit_bytes=quota_bytes, sender=sender, clock=clock)
-        self._relay = Relay(self._connection, store, options=options, sender=sender, clock=clock, quota=self._quota)
+        self._relay = Relay(
+            self._connection,
+            store,
+            options=options,
+            sender=sender,
+            clock=clock,
+            quota=self._quota,
+            signing_key=signing_key,
+        )
 
     @property
     def topic_root(self) -> str:

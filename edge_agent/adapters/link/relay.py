@@ -21,11 +21,14 @@ from edge_agent.adapters.link.pace import Pace
 from edge_agent.adapters.link.packets import Parcel, unsendable
 from edge_agent.adapters.link.quota import Quota
 from edge_agent.config.plant import MqttSection
-from edge_agent.contract import outbound, topics
+from edge_agent.contract import payloads, topics
+from edge_agent.contract.complaints import ErrorReporter
 from edge_agent.contract.envelope import Sender, with_sequence
 from edge_agent.contract.order_index import announce_again
-from edge_agent.domain.message import Ack, Departure, Lane, OutboundMessage
+from edge_agent.contract.signed import signed
+from edge_agent.domain.message import Ack, Departure, Lane
 from edge_agent.ports import Clock, Store
+from edge_agent.signing.keys import SigningKey
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +83,7 @@ class Relay:
         sender: Sender,
         clock: Clock,
         quota: Quota | None = None,
+        signing_key: SigningKey | None = None,
     ) -> None:
         self._connection, self._store, self._clock = connection, store, clock
         self._options, self._sender = options, sender
@@ -87,6 +91,7 @@ class Relay:
         self._poison = PoisonWatch()
         self._pace = Pace(options.drain_per_s)
         self._quota = quota
+        self._signing_key = signing_key
         self._reporter = ErrorReporter(sender=sender, clock=clock)
         self._epoch = 0
         self._ready: deque[Departure] = deque()
@@ -271,11 +276,15 @@ class Relay:
         return len(mids)  # none: the connection is gone, its loss clears everything
 
     def _parcel(self, row: Departure, now_us: int) -> Parcel:
+        topic = self._absolute(row.topic)
+        body = with_sequence(row.body, row.sequence)
+        if self._signing_key is not None and topics.is_signed(row.topic):
+            body = signed(body, topic, self._signing_key)
         return Parcel(
             row.message_id,
             row.sequence,
-            self._absolute(row.topic),
-            with_sequence(row.body, row.sequence),
+            topic,
+            body,
             row.retain,
             row.content_type,
             row.correlation,
@@ -330,7 +339,7 @@ class Relay:
         answered, self._answered, self._book_since_s = self._answered, [], None
         for row, code in answered:
             if code >= REFUSED and code not in TRANSIENT_REFUSALS:
-                kind: outbound.ErrorClass = "oversize" if code == 0x95 else "publish-refused"
+                kind: payloads.ErrorClass = "oversize" if code == 0x95 else "publish-refused"
                 self._refuse(row, kind, f"0x{code:02x}", "the broker refused this message")
 
     def _write_fates(self, answered: list[tuple[Departure, int]]) -> None:
@@ -348,7 +357,7 @@ class Relay:
                     unit.outbox.retry(row.sequence, at=again(row.attempts), detail=f"PUBACK 0x{code:02x}")
             unit.commit()
 
-    def _refuse(self, row: Departure, kind: outbound.ErrorClass, code: str, detail: str) -> None:
+    def _refuse(self, row: Departure, kind: payloads.ErrorClass, code: str, detail: str) -> None:
         """Put a message aside, and say so on ``out/error`` (but not about an error message itself)."""
         log.error("a message is put aside", topic=row.topic, sequence=row.sequence, code=code, detail=detail)
         about = None
@@ -417,37 +426,6 @@ class PoisonWatch:
             return None
         self.acquit([only.sequence])
         return only
-
-
-class ErrorReporter:
-    """Makes error messages, a bounded number of them in an hour."""
-
-    PER_HOUR = 60
-
-    def __init__(self, *, sender: Sender, clock: Clock) -> None:
-        self._sender, self._clock = sender, clock
-        self._hour_began: datetime | None = None
-        self._made = 0
-
-    def made(
-        self, kind: outbound.ErrorClass, *, topic: str, reason_code: str, detail: str, original: bytes
-    ) -> OutboundMessage | None:
-        """An error message; None when there were too many in this hour."""
-        now = self._clock.now()
-        if self._hour_began is None or not timedelta(0) <= now - self._hour_began < timedelta(hours=1):
-            self._hour_began, self._made = now, 0
-        self._made += 1
-        if self._made > self.PER_HOUR:
-            return None
-        return outbound.error(
-            kind,
-            topic=topic,
-            reason_code=reason_code,
-            detail=detail,
-            original=original,
-            sender=self._sender,
-            clock=self._clock,
-        )
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

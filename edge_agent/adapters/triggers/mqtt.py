@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from edge_agent.config.stations import MqttTriggerOptions
 from edge_agent.contract import inbound, payloads, topics
+from edge_agent.contract.signed import Signatures
 from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.domain.message import InboundMessage
 from edge_agent.domain.part import Shot
@@ -48,6 +49,8 @@ class MqttTrigger:
         remember: notes a shot durably before the broker is thanked for its trigger, so that a crash loses none. False
             when another shot was made of this trigger (delivered again after a crash), which is ignored then. Raises
             Transient: not noted; the trigger stays with the broker and is tried again.
+        signatures: whether triggers must be signed, and by whom; None: they need not be.
+        complain: tells the plant of a message that is no trigger.
     """
 
     patient = False
@@ -61,6 +64,8 @@ class MqttTrigger:
         clock: Clock,
         link: PlantLink | None = None,
         remember: Callable[[Shot], bool] = lambda _: True,
+        signatures: Signatures | None = None,
+        complain: Callable[[InboundMessage, inbound.InvalidMessage], None] = lambda _message, _error: None,
     ) -> None:
         if link is None:
             raise ConfigError(f"station {station_id}: an mqtt trigger needs the plant link")
@@ -69,6 +74,7 @@ class MqttTrigger:
         self._strata = dict(strata)
         self._clock = clock
         self._remember = remember
+        self._signatures, self._complain = signatures, complain
         self._closed = False
         self._taking = threading.Lock()
         self._shots: queue.Queue[Shot] = queue.Queue(MAX_WAITING)
@@ -118,8 +124,9 @@ class MqttTrigger:
 
     def _on_message(self, message: InboundMessage) -> None:
         try:
-            asked = _read(message)
+            asked = _read(self._signatures.opened(message, "trigger")[0] if self._signatures else message)
         except inbound.InvalidMessage as error:
+            self._complain(message, error)
             self._unreadable += 1
             log.warning("trigger refused", station=self._station_id, reason=error.reason, detail=error.detail)
             return
