@@ -427,8 +427,12 @@ class Outbox(Protocol):
         """Rows that are kept for people only, and the bytes of their bodies."""
         ...
 
-    def expendable(self, limit: int, *, exclude: frozenset[int] = frozenset()) -> list[OutboxRow]:
-        """Unsent rows that may become a count, oldest first."""
+    def expendable(self, lane: Lane, limit: int, *, exclude: frozenset[int] = frozenset()) -> list[OutboxRow]:
+        """Unsent rows of a lane for which something smaller will do, oldest first."""
+        ...
+
+    def slim(self, bodies: Mapping[int, bytes]) -> None:
+        """Unsent rows get these bodies, by sequence number, and are not expendable any more."""
         ...
 
     def outdated(self, lane: Lane, limit: int, *, exclude: frozenset[int] = frozenset()) -> list[int]:

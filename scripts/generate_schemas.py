@@ -58,6 +58,11 @@ def envelope() -> dict[str, object]:
             "datacontenttype": {"const": "application/json"},
             "dataschema": text,
             "sequence": {"type": "string", "pattern": "^[0-9]+$", "description": "Per-box counter; only from the box."},
+            "late": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "Seconds from time to sending, where it went out late; only from the box.",
+            },
             "causationid": text,
             "signature": {
                 "type": "string",

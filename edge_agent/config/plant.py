@@ -43,6 +43,8 @@ class MqttSection(Section):
     max_payload_kib: int = Field(default=256, ge=4, le=65_536)
     receipt_retry_s: Seconds = 30
     """First retry of a message without receipt; it doubles up to ten minutes."""
+    late_after_s: Seconds = 60
+    """Messages that go out longer than this after they were written say so (``late``, in seconds)."""
     drain_per_s: float | None = Field(default=500, gt=0)
     """Messages a second at most, so that a MES that was away is not drowned; orders are exempt. ``null``: no limit."""
     quota_mib: int = Field(default=2_048, ge=1)

@@ -1,7 +1,8 @@
 """The envelope: CloudEvents 1.0, structured JSON, in bytes that depend on the content alone.
 
-The per-box ``sequence`` is not known when the bytes are made (the outbox gives it to the row). The relay puts it in
-when it publishes, with `with_sequence`, and repeats it as the MQTT user property ``seq``.
+The per-box ``sequence`` is not known when the bytes are made (the outbox gives it to the row), nor is how late they go
+out. The relay puts both in when it publishes, with `with_sequence`, and repeats them as the MQTT user properties
+``seq`` and ``late``.
 """
 
 import json
@@ -94,8 +95,13 @@ def compact(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-def with_sequence(body: bytes, sequence: int) -> bytes:
-    """The event with its per-box sequence number; other bodies (empty, foreign) are returned as they are."""
+def with_sequence(body: bytes, sequence: int, late_s: int = 0) -> bytes:
+    """The event with its per-box sequence number; other bodies (empty, foreign) are returned as they are.
+
+    Args:
+        late_s: whole seconds since the event was written, where it goes out late; 0: it is not said.
+    """
     if not body.startswith(_HEAD):
         return body
-    return b'%s"sequence":"%d",%s' % (_HEAD, sequence, body[len(_HEAD) :])
+    late = b'"late":%d,' % late_s if late_s else b""
+    return b'%s"sequence":"%d",%s%s' % (_HEAD, sequence, late, body[len(_HEAD) :])

@@ -33,6 +33,9 @@ ReplyStatus = Literal["accepted", "done", "rejected", "failed", "expired"]
 
 RESULT_EXPIRY = timedelta(days=7)
 EXPIRY = timedelta(days=30)
+"""What nothing else is said about, and what the broker keeps anything at most."""
+KEPT = timedelta(days=90)
+"""Orders and findings wait so long for a plant that is away."""
 REPLY_EXPIRY = timedelta(days=1)
 MAX_LISTED = 500
 """Unit and inspection ids at most in one message (a message must stay far below the broker's limit)."""
@@ -163,8 +166,9 @@ def _defect_event(
         lane=Lane.FINDINGS,
         ack=Ack.RECEIPT,
         created_at=now,
-        expires_at=now + EXPIRY,
+        expires_at=now + KEPT,
         properties=_properties("defect.found", data),
+        expendable=data.image_ref is not None,
     )
 
 
@@ -205,7 +209,7 @@ def rca(
         ack=Ack.RECEIPT,
         created_at=now,
         order_key=f"rca:{subject}",
-        expires_at=now + EXPIRY,
+        expires_at=now + KEPT,
         correlation=subject,
         properties=_properties("rca.made", data, rev=str(analysis.revision)),
     )
@@ -234,7 +238,7 @@ def work_order(
         created_at=now,
         retain=True,
         order_key=subject,
-        expires_at=now + EXPIRY,
+        expires_at=now + KEPT,
         correlation=subject,
         response_topic=topics.under(sender.topic_root, topics.response(order.order_id)),
         properties=_properties(name, data, verb=verb, rev=str(order.revision)),
@@ -354,7 +358,7 @@ def response_ack(
         lane=Lane.ORDERS,
         ack=Ack.PUBACK,
         created_at=now,
-        expires_at=now + EXPIRY,
+        expires_at=now + KEPT,
         correlation=response.response_id,
         properties=_properties("response.acknowledged", data),
     )
@@ -395,7 +399,7 @@ def report(
         created_at=now,
         retain=True,
         order_key=f"report:{subject}",
-        expires_at=now + EXPIRY,
+        expires_at=now + KEPT,
         correlation=subject,
         properties=_properties("report.made", data),
     )

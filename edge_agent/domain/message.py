@@ -45,7 +45,8 @@ class OutboundMessage:
         order_key: messages with the same key go out one after the other; empty: any order.
         content_type, correlation, response_topic, properties: MQTT 5 properties.
         expires_at: not worth sending after this; None never.
-        expendable: a count per minute will do should the outbox reach its quota.
+        expendable: something smaller will do should the outbox reach its quota: a count per minute of good parts, a
+            defect without its image.
     """
 
     message_id: UUID
@@ -82,6 +83,7 @@ class Departure(NamedTuple):
     Attributes:
         message_id: as text with dashes.
         expires_us: microseconds since 1970 UTC, or None.
+        created_us: the same; when it was written.
         properties: user properties as a JSON object's text.
     """
 
@@ -98,6 +100,7 @@ class Departure(NamedTuple):
     correlation: str
     response_topic: str
     properties: str
+    created_us: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

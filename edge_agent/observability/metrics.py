@@ -23,7 +23,9 @@ OUTBOX_ROWS = Gauge("edge_agent_outbox_rows", "Outbox rows by state", labelnames
 OUTBOX_OLDEST_S = Gauge("edge_agent_outbox_oldest_seconds", "Age of the oldest unconfirmed outbox row")
 OUTBOX_QUOTA_USED = Gauge("edge_agent_outbox_quota_used", "Share of the outbox's quota in use, 0 to 1 and above")
 OUTBOX_SHED = Counter(
-    "edge_agent_outbox_shed", "Messages given up unsent: expired, counted, outdated, dropped", labelnames=("how",)
+    "edge_agent_outbox_shed",
+    "Messages given up unsent: expired, counted, outdated, dropped; or made smaller: thinned",
+    labelnames=("how",),
 )
 INCIDENTS_OPEN = Gauge("edge_agent_incidents_open", "Open incidents")
 ORDERS_OPEN = Gauge("edge_agent_orders_open", "Work orders that are not in a terminal state")

@@ -29,6 +29,7 @@ PARCELS = st.builds(
     response_topic=TOPIC | st.just(""),
     expiry_s=st.none() | st.integers(0, 2**32 - 1),
     properties=st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple),
+    late_s=st.integers(0, 2**40),
 )
 
 
@@ -53,7 +54,8 @@ def test_paho_reads_our_publish(parcel: Parcel, mid: int) -> None:
     assert getattr(properties, "ResponseTopic", "") == parcel.response_topic
     assert getattr(properties, "MessageExpiryInterval", None) == parcel.expiry_s
     identity = [("id", parcel.message_id), ("seq", str(parcel.sequence))]
-    assert properties.UserProperty == [*parcel.properties, *identity]
+    late = [("late", str(parcel.late_s))] if parcel.late_s else []
+    assert properties.UserProperty == [*parcel.properties, *identity, *late]
 
 
 def test_a_large_body_has_a_long_length() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from edge_agent.adapters.link import relay
 from edge_agent.adapters.link.backoff import CAP_S, Backoff
-from edge_agent.adapters.link.relay import POISON_STRIKES, ErrorReporter, PoisonWatch, Retry, Sent
+from edge_agent.adapters.link.relay import POISON_STRIKES, PoisonWatch, Retry, Sent
+from edge_agent.contract.complaints import ErrorReporter
 from edge_agent.domain.message import Ack, Departure, Lane
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.plant_samples import SENDER, uid
@@ -27,6 +28,7 @@ def row(sequence: int) -> Departure:
         correlation="",
         response_topic="",
         properties="{}",
+        created_us=0,
     )
 
 

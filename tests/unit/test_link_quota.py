@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from edge_agent.adapters.link.quota import ROW_BYTES, Quota, limit_bytes
 from edge_agent.adapters.store.database import Database
 from edge_agent.config.plant import MqttSection
 from edge_agent.contract import outbound, topics
-from edge_agent.domain.inspection import Evaluation
+from edge_agent.domain.inspection import Evaluation, ImageRef
 from edge_agent.domain.message import Ack, Lane, OutboundMessage, OutboxRow
 from tests.fakes.clock import FakeClock
 from tests.fakes.made import a_message, an_inspection
 from tests.fakes.plant_samples import SENDER
 
 NOBODY: frozenset[int] = frozenset()
+OVERLAY = ImageRef(role="overlay", path="2026/01/05/x.jpg", sha256="0" * 64, size_bytes=9)
 
 
 @pytest.fixture
@@ -99,6 +101,39 @@ def test_the_counts_tell_the_minute(store: Database, clock: FakeClock) -> None:
     assert (data["start"], data["end"], data["count"]) == ("2026-01-05T06:00:00.000Z", "2026-01-05T06:01:00.000Z", 5)
     assert row.message.lane is Lane.RESULTS
     assert not row.message.expendable, "a count is not counted again"
+
+
+def defects(clock: FakeClock, count: int) -> list[OutboundMessage]:
+    """One part with a defect of one class each ten seconds."""
+    made = []
+    for _ in range(count):
+        clock.advance(10)
+        found = replace(an_inspection(clock, codes=("open",)), images=(OVERLAY,))
+        made += outbound.defects(found, sender=SENDER, clock=clock)
+    return made
+
+
+def images_of(store: Database) -> list[bool]:
+    return ["imageRef" in json.loads(row.message.body)["data"] for row in rows(store)]
+
+
+def test_at_the_quota_defects_lose_images_and_nothing_else(store: Database, clock: FakeClock) -> None:
+    clock.set(clock.now().replace(second=0))
+    sequences = write(store, *defects(clock, 9))
+    before = {row.sequence: json.loads(row.message.body) for row in rows(store)}
+    work(quota_of(store, clock, used=0.99))
+    assert all(images_of(store)), "below the quota nothing is touched"
+    quota = quota_of(store, clock, used=1.05)
+    work(quota)
+    assert images_of(store) == [True] + [False] * 4 + [True] + [False] * 3, "the first of each minute keeps its own"
+    assert quota.used < 1.05
+    for row in rows(store):
+        now, then = json.loads(row.message.body), before[row.sequence]
+        then["data"].pop("imageRef")
+        now["data"].pop("imageRef", None)
+        assert now == then
+    assert [row.sequence for row in rows(store)] == sequences
+    assert quota.step(NOBODY) == 0, "once is enough"
 
 
 def test_what_is_on_its_way_is_left_alone(store: Database, clock: FakeClock) -> None:

@@ -139,12 +139,12 @@ def test_a_metric_is_bare_and_valid() -> None:
 CLASSES = {
     "result-not-ok": (Lane.RESULTS, Ack.PUBACK, False, 7),
     "result-count": (Lane.RESULTS, Ack.PUBACK, False, 30),
-    "defect": (Lane.FINDINGS, Ack.RECEIPT, False, 30),
-    "rca": (Lane.FINDINGS, Ack.RECEIPT, False, 30),
-    "workorder": (Lane.ORDERS, Ack.RECEIPT, True, 30),
+    "defect": (Lane.FINDINGS, Ack.RECEIPT, False, 90),
+    "rca": (Lane.FINDINGS, Ack.RECEIPT, False, 90),
+    "workorder": (Lane.ORDERS, Ack.RECEIPT, True, 90),
     "wo-index": (Lane.ORDERS, Ack.PUBACK, True, None),
-    "response-ack": (Lane.ORDERS, Ack.PUBACK, False, 30),
-    "report": (Lane.FINDINGS, Ack.RECEIPT, True, 30),
+    "response-ack": (Lane.ORDERS, Ack.PUBACK, False, 90),
+    "report": (Lane.FINDINGS, Ack.RECEIPT, True, 90),
     "reply": (Lane.ORDERS, Ack.PUBACK, False, 1),
     "error": (Lane.FINDINGS, Ack.PUBACK, False, 30),
 }

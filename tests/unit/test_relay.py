@@ -1,8 +1,10 @@
 """The relay's decisions, with a broker that answers as told and the real store."""
 
+import json
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -132,6 +134,33 @@ def test_topics_are_made_absolute(store: Database, broker: FakeBroker, clock: Fa
     assert relay_of(store, broker, clock).step(0.0) == 1
     assert broker.published[0].topic == f"{ROOT}/{topics.DEFECT}"
     assert rows(store)["a"].state is OutboxState.CONFIRMED
+
+
+@pytest.mark.parametrize(("waited_s", "late"), [(0, None), (60, None), (61, 61), (3 * 86_400.7, 259_202), (-600, None)])
+def test_what_goes_out_late_says_so_and_keeps_its_time(
+    store: Database, broker: FakeBroker, clock: FakeClock, waited_s: float, late: int | None
+) -> None:
+    add(store, clock, '{"specversion":"1.0","time":"then"}', "")
+    clock.set(clock.now() + timedelta(seconds=waited_s))
+    broker.connect()
+    relay_of(store, broker, clock).step(0.0)
+    event, cleared = broker.published
+    assert json.loads(event.body).get("late") == late
+    assert json.loads(event.body)["time"] == "then"
+    assert event.late_s == (late or 0)
+    assert (cleared.body, cleared.late_s) == (b"", 0)
+
+
+@pytest.mark.parametrize(("days", "expiry_days"), [(None, None), (1, 1), (90, 30)])
+def test_the_broker_is_not_asked_to_keep_it_for_ever(
+    store: Database, broker: FakeBroker, clock: FakeClock, days: int | None, expiry_days: int | None
+) -> None:
+    with store.unit() as unit:
+        unit.outbox.add(a_message(clock, expires_at=None if days is None else clock.now() + timedelta(days=days)))
+        unit.commit()
+    broker.connect()
+    relay_of(store, broker, clock).step(0.0)
+    assert broker.published[0].expiry_s == (None if expiry_days is None else expiry_days * 86_400)
 
 
 def test_orders_and_reports_are_signed_as_they_go_out(store: Database, broker: FakeBroker, clock: FakeClock) -> None:

@@ -20,6 +20,7 @@ _MESSAGE_EXPIRY = 0x02
 _FORBIDDEN = frozenset("+#\0")
 _ID = USER_PROPERTY + text("id")
 _SEQ = USER_PROPERTY + text("seq")
+_LATE = USER_PROPERTY + text("late")
 
 
 class Parcel(NamedTuple):
@@ -27,6 +28,7 @@ class Parcel(NamedTuple):
 
     Attributes:
         topic: absolute.
+        late_s: said where it goes out late; 0 otherwise.
         properties: the user properties that all messages of this kind share.
     """
 
@@ -40,6 +42,7 @@ class Parcel(NamedTuple):
     response_topic: str = ""
     expiry_s: int | None = None
     properties: tuple[tuple[str, str], ...] = ()
+    late_s: int = 0
 
 
 def publish_packet(mid: int, parcel: Parcel) -> bytes:
@@ -52,6 +55,8 @@ def publish_packet(mid: int, parcel: Parcel) -> bytes:
         parcel.topic, parcel.content_type, parcel.correlation, parcel.response_topic, parcel.properties
     )
     own = _ID + text(parcel.message_id) + _SEQ + text(str(parcel.sequence))
+    if parcel.late_s:
+        own += _LATE + text(str(parcel.late_s))
     if parcel.expiry_s is not None:
         own += _EXPIRY.pack(_MESSAGE_EXPIRY, parcel.expiry_s)
     properties = length(len(shared) + len(own)) + shared + own

@@ -1,9 +1,9 @@
 """What an outbox near its quota gives up, and what it never does.
 
 In this order, from 80 % of the quota on until 70 % are reached: what was sent and is kept for people only; telemetry
-that a later value has made old; results of good parts, which become counts per minute. At the quota all telemetry goes.
-Orders, findings and results of parts that were not good are never touched: then the outbox is over its quota, which is
-an alarm, and the disk decides.
+that a later value has made old; results of good parts, which become counts per minute. At the quota all telemetry goes,
+and of the defects of a class in a minute only the first keeps its image. Orders, findings and results of parts that
+were not good are never dropped: then the outbox is over its quota, which is an alarm, and the disk decides.
 """
 
 import json
@@ -19,7 +19,7 @@ import structlog
 
 from edge_agent.config.plant import MqttSection
 from edge_agent.contract import outbound, payloads
-from edge_agent.contract.envelope import Sender
+from edge_agent.contract.envelope import Sender, compact
 from edge_agent.domain.message import Lane, OutboxRow
 from edge_agent.observability import metrics
 from edge_agent.ports import Clock, Outbox, Store, UnitOfWork
@@ -86,7 +86,7 @@ class Quota:
     def _shed(self, flying: frozenset[int]) -> int:
         ways: list[Callable[[UnitOfWork, frozenset[int]], int]] = [self._history, self._outdated, self._counted]
         if self.used >= 1.0:
-            ways.append(self._telemetry)
+            ways += [self._telemetry, self._thinned]
         for way in ways:
             with self._store.unit(durable=False) as unit:
                 gone = way(unit, flying)
@@ -105,10 +105,16 @@ class Quota:
         return _forget(unit, unit.outbox.unsent(Lane.TELEMETRY, BATCH, exclude=flying), "dropped")
 
     def _counted(self, unit: UnitOfWork, flying: frozenset[int]) -> int:
-        rows = unit.outbox.expendable(BATCH, exclude=flying)
+        rows = unit.outbox.expendable(Lane.RESULTS, BATCH, exclude=flying)
         for data in counts(rows):
             unit.outbox.add(outbound.result_count(data, sender=self._sender, clock=self._clock))
         return _forget(unit, [row.sequence for row in rows], "counted")
+
+    def _thinned(self, unit: UnitOfWork, flying: frozenset[int]) -> int:
+        bodies = thinned(unit.outbox.expendable(Lane.FINDINGS, BATCH, exclude=flying))
+        unit.outbox.slim(bodies)
+        metrics.OUTBOX_SHED.labels("thinned").inc(len(bodies))
+        return len(bodies)
 
     def _tell(self, gone: int) -> None:
         """Once when it becomes full, once when it is not any more."""
@@ -145,6 +151,22 @@ def counts(rows: Sequence[OutboxRow]) -> list[payloads.ResultCount]:
         )
         for (station, product, disposition, minute), sequences in groups.items()
     ]
+
+
+def thinned(rows: Sequence[OutboxRow]) -> dict[int, bytes]:
+    """Bodies of defect events, by sequence number: the first of a station, class and minute as it is, the others
+    without their image."""
+    seen: set[tuple[str, str, datetime]] = set()
+    bodies: dict[int, bytes] = {}
+    for row in rows:
+        event = json.loads(row.message.body)
+        data: dict[str, Any] = event["data"]
+        key = data["stationId"], data["defectClass"], row.message.created_at.replace(second=0, microsecond=0)
+        if key in seen:
+            data.pop("imageRef", None)
+        seen.add(key)
+        bodies[row.sequence] = compact(event)
+    return bodies
 
 
 def _key(row: OutboxRow) -> Key:

@@ -25,6 +25,7 @@ from edge_agent.contract import payloads, topics
 from edge_agent.contract.complaints import ErrorReporter
 from edge_agent.contract.envelope import Sender, with_sequence
 from edge_agent.contract.order_index import announce_again
+from edge_agent.contract.outbound import EXPIRY
 from edge_agent.contract.signed import signed
 from edge_agent.domain.message import Ack, Departure, Lane
 from edge_agent.ports import Clock, Store
@@ -50,6 +51,9 @@ SILENCE_S = 30.0
 """No PUBACK for a message in this time on a live connection: the connection is not live."""
 PROPERTY_BYTES = 512
 """Allowance for topic and MQTT properties when a packet's size is judged."""
+
+BROKER_KEEPS_S = int(EXPIRY.total_seconds())
+"""At most; what waits longer waits here."""
 
 REFUSED = 0x80
 """Codes from here on are refusals. 0x10 (nobody subscribes) is none, and no delivery either: the receipt decides."""
@@ -91,6 +95,7 @@ class Relay:
         self._poison = PoisonWatch()
         self._pace = Pace(options.drain_per_s)
         self._quota = quota
+        self._late_after_us = int(options.late_after_s * 1_000_000)
         self._signing_key = signing_key
         self._reporter = ErrorReporter(sender=sender, clock=clock)
         self._epoch = 0
@@ -277,7 +282,8 @@ class Relay:
 
     def _parcel(self, row: Departure, now_us: int) -> Parcel:
         topic = self._absolute(row.topic)
-        body = with_sequence(row.body, row.sequence)
+        late_s = self._late_s(row, now_us)
+        body = with_sequence(row.body, row.sequence, late_s)
         if self._signing_key is not None and topics.is_signed(row.topic):
             body = signed(body, topic, self._signing_key)
         return Parcel(
@@ -289,9 +295,15 @@ class Relay:
             row.content_type,
             row.correlation,
             row.response_topic,
-            None if row.expires_us is None else max(1, (row.expires_us - now_us) // 1_000_000),
+            None if row.expires_us is None else min(BROKER_KEEPS_S, max(1, (row.expires_us - now_us) // 1_000_000)),
             _user_properties(row.properties) if row.body else (),
+            late_s if row.body else 0,
         )
+
+    def _late_s(self, row: Departure, now_us: int) -> int:
+        """How late it goes out, in whole seconds; 0: in time."""
+        late_us = now_us - row.created_us
+        return late_us // 1_000_000 if late_us > self._late_after_us else 0
 
     def _absolute(self, topic: str) -> str:
         return topic[1:] if topic.startswith("/") else topics.under(self._sender.topic_root, topic)

@@ -60,6 +60,7 @@ _DEPARTING = select(
     outbox_content.c.correlation,
     outbox_content.c.response_topic,
     outbox_content.c.properties,
+    outbox.c.created_us,
 ).join_from(outbox, outbox_content, outbox_content.c.sequence == outbox.c.sequence)
 
 
@@ -272,11 +273,19 @@ class SqlOutbox:
         ((rows, size),) = self._session.tuples(query)
         return rows, int(size)
 
-    def expendable(self, limit: int, *, exclude: frozenset[int] = frozenset()) -> list[OutboxRow]:
-        """Unsent rows that may become a count, oldest first."""
-        query = _WHOLE.where(_PENDING, outbox.c.expendable.is_(True), _NOT_FLYING)
+    def expendable(self, lane: Lane, limit: int, *, exclude: frozenset[int] = frozenset()) -> list[OutboxRow]:
+        """Unsent rows of a lane for which something smaller will do, oldest first."""
+        query = _WHOLE.where(_PENDING, outbox.c.lane == lane.value, outbox.c.expendable.is_(True), _NOT_FLYING)
         found = self._session.rows(query.order_by(outbox.c.sequence).limit(limit), {"flying": list(exclude) or _NONE})
         return [_outbox_row(row) for row in found]
+
+    def slim(self, bodies: Mapping[int, bytes]) -> None:
+        """Unsent rows get these bodies, by sequence number, and are not expendable any more."""
+        for sequence, body in bodies.items():
+            mine = outbox_content.c.sequence == sequence
+            self._session.write(outbox_content.update().where(mine).values(body=body))
+            smaller = {"size_bytes": len(body), "expendable": False}
+            self._session.write(outbox.update().where(outbox.c.sequence == sequence).values(smaller))
 
     def outdated(self, lane: Lane, limit: int, *, exclude: frozenset[int] = frozenset()) -> list[int]:
         """Unsent rows of a lane that a later one on the same topic has made old."""
