@@ -20,10 +20,12 @@ def script() -> Any:
     return made
 
 
-@pytest.mark.parametrize("decoder", ["json", "sparkplug", "modbus", "image"])
-def test_damaged_input_is_refused_by_name(script: Any, decoder: str, capfd: pytest.CaptureFixture[str]) -> None:
-    found = script.fuzz(decoder, 0.4, seed=7)
-    assert found["cases"] > 5
+@pytest.mark.parametrize(("decoder", "seconds"), [("json", 0.3), ("sparkplug", 0.3), ("modbus", 0.1), ("image", 0.3)])
+def test_damaged_input_is_refused_by_name(
+    script: Any, decoder: str, seconds: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    found = script.fuzz(decoder, seconds, seed=7)
+    assert found["inputs"] > 3
     assert found["refused"]
     assert (found["failures"], found["examples"], found["hangs"]) == (0, [], 0)
 
@@ -35,5 +37,28 @@ def test_what_is_looked_for_is_found(script: Any, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setitem(script.CASES, "json", bad)
     found = script.fuzz("json", 0.01, seed=1)
-    assert found["failures"] == found["cases"] > 0
-    assert found["examples"][0] == "IndexError: list index out of range: 01"
+    assert found["failures"] == found["calls"] > 0
+    assert found["examples"] == ["IndexError: list index out of range: seed 1, input 0: 01"], "one of a kind"
+
+
+def test_a_finding_is_made_again_from_its_number(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def brittle(damage: Any) -> Any:
+        while True:
+            damage.next()
+            body = damage.bytes_of(b"0123456789")
+            yield body, lambda body=body: 1 / (body[:1] == b"0")
+
+    monkeypatch.setitem(script.CASES, "json", brittle)
+    script.fuzz("json", 5.0, seed=3, most=200, findings=tmp_path)
+    (kept,) = tmp_path.glob("*.bin")
+    number = int(kept.stem.split("-")[2])
+    assert "ZeroDivisionError" in kept.with_suffix(".txt").read_text()
+    again = script.fuzz("json", 5.0, seed=3, start=number, most=1)
+    assert (again["calls"], again["failures"]) == (1, 1)
+    assert again["examples"][0].endswith(kept.read_bytes().hex())
+
+
+def test_memory_that_grows_is_seen(script: Any) -> None:
+    memory = script.Memory()
+    memory.samples = [(float(second), 1_000 + (0 if second < 20 else 2 * second)) for second in range(40)]
+    assert (memory.grown_kib, memory.slope_kib_per_h) == (38, 7_200)

@@ -124,7 +124,7 @@ class MqttTrigger:
 
     def _on_message(self, message: InboundMessage) -> None:
         try:
-            asked = _read(self._signatures.opened(message, "trigger")[0] if self._signatures else message)
+            asked = read_trigger(self._signatures.opened(message, "trigger")[0] if self._signatures else message)
         except inbound.InvalidMessage as error:
             self._complain(message, error)
             self._unreadable += 1
@@ -234,8 +234,12 @@ class MqttTrigger:
         )
 
 
-def _read(message: InboundMessage) -> _Message:
-    """Raises InvalidMessage."""
+def read_trigger(message: InboundMessage) -> _Message:
+    """What a message asks for.
+
+    Raises:
+        InvalidMessage: it is no trigger.
+    """
     if len(message.body) > MAX_BODY_BYTES:
         text = f"at most {MAX_BODY_BYTES} bytes are read, this has {len(message.body)}"
         raise inbound.InvalidMessage("oversize", text)
