@@ -145,6 +145,8 @@ def _message(channel: Channel) -> dict[str, object]:
     if channel.args is not None:
         args = {"$ref": f"./schemas/{channel.args.schema_name}.json"}
         data = {"allOf": [data, {"type": "object", "properties": {"args": args}}]}
+        if channel.args_alone:
+            data = {"anyOf": [data, args]}
     enveloped = {
         "allOf": [{"$ref": "./schemas/envelope.json"}, {"type": "object", "properties": {"data": data}}],
     }

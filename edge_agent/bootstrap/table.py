@@ -18,6 +18,7 @@ from edge_agent.bootstrap.parts import Parts, StationParts, store_url
 from edge_agent.bootstrap.plant_metrics import EVERY, PlantMetrics
 from edge_agent.bootstrap.telemetry import Telemetry, sparkplug_rows, subscribe_telemetry
 from edge_agent.contract import topics
+from edge_agent.contract.complaints import Complaints
 from edge_agent.inspecting.station import InspectionWorker, TriggerWorker
 from edge_agent.learning.learner import Learner
 from edge_agent.observability.health import Condition
@@ -287,7 +288,9 @@ def subscribe(parts: Parts, link: PlantLink) -> Telemetry:
         signatures=parts.doubts.signatures,
     )
     link.subscribe(topics.under(root, topics.COMMANDS), commands.on_command)
-    return subscribe_telemetry(plant.telemetry, link, store=parts.store, clock=parts.clock)
+    # Of its own: sensors that talk nonsense must not use up what can be said of commands and triggers.
+    complaints = Complaints(store=parts.store, sender=parts.sender, clock=parts.clock)
+    return subscribe_telemetry(plant.telemetry, link, store=parts.store, clock=parts.clock, complain=complaints.write)
 
 
 def triggered_by_command(parts: Parts) -> set[str]:

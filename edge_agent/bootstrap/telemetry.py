@@ -6,6 +6,7 @@ from edge_agent import __version__
 from edge_agent.bootstrap.parts import Parts
 from edge_agent.bootstrap.secrets import mqtt_password
 from edge_agent.config.plant import SparkplugSignalSection, TelemetrySection
+from edge_agent.contract.complaints import Complain
 from edge_agent.contract.sparkplug.host import Source
 from edge_agent.ports import Clock, PlantLink, Store, Worker, WorkerSpec
 from edge_agent.responding.plant_records import PlantRecordsIntake, SignalSource
@@ -26,7 +27,9 @@ class Telemetry:
         return self.records.flush()
 
 
-def subscribe_telemetry(section: TelemetrySection, link: PlantLink, *, store: Store, clock: Clock) -> Telemetry:
+def subscribe_telemetry(
+    section: TelemetrySection, link: PlantLink, *, store: Store, clock: Clock, complain: Complain
+) -> Telemetry:
     """Hang the handlers of all signals and events on the link."""
     plain = {
         signal.topic: SignalSource(signal=name, path=signal.path)
@@ -34,7 +37,7 @@ def subscribe_telemetry(section: TelemetrySection, link: PlantLink, *, store: St
         if signal.topic is not None
     }
     rates = {name: signal.max_rate_hz for name, signal in section.signals.items()}
-    records = PlantRecordsIntake(store=store, signals=plain, clock=clock, max_rate_hz=rates)
+    records = PlantRecordsIntake(store=store, signals=plain, clock=clock, max_rate_hz=rates, complain=complain)
     for topic in plain:
         link.subscribe(topic, records.on_sample, qos=0, keep=False)
     if section.events_topic:
@@ -51,6 +54,7 @@ def subscribe_telemetry(section: TelemetrySection, link: PlantLink, *, store: St
         accept=records.accept,
         clock=clock,
         publish=ask if section.sparkplug_rebirth else None,
+        complain=complain,
     )
     for topic_filter in sparkplug.filters():
         link.subscribe(topic_filter, sparkplug.on_message, qos=1, keep=False)

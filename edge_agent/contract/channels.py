@@ -39,6 +39,7 @@ class Channel:
         receipt: the box sends it again until the plant has confirmed it on ``in/receipt``.
         expiry: MQTT message expiry.
         args: what a command's ``args`` are.
+        args_alone: they may come without the command around them.
         reply: name of the channel on which the box answers.
     """
 
@@ -53,6 +54,7 @@ class Channel:
     receipt: bool = False
     expiry: timedelta | None = None
     args: type[Payload] | None = None
+    args_alone: bool = False
     reply: str = ""
 
 
@@ -179,6 +181,7 @@ CHANNELS: tuple[Channel, ...] = (
         summary="A part is in place; answered by its result.",
         from_box=False,
         args=payloads.Trigger,
+        args_alone=True,
         expiry=_COMMAND_EXPIRY,
     ),
     *(

@@ -1,5 +1,6 @@
 """What came and could not be used, or went and was refused, told on ``out/error``: a bounded number in an hour."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
@@ -11,6 +12,9 @@ from edge_agent.domain.message import InboundMessage, OutboundMessage
 from edge_agent.ports import Clock, Store, UnitOfWork
 
 log = structlog.get_logger(__name__)
+
+Complain = Callable[[InboundMessage, InvalidMessage], None]
+"""Tells the plant what is wrong with a message of its own."""
 
 
 class ErrorReporter:
@@ -54,18 +58,10 @@ class Complaints:
 
     def add(self, unit: UnitOfWork, message: InboundMessage, error: InvalidMessage) -> bool:
         """Write it with what else the transaction does; False when there were too many in this hour."""
-        about = self._errors.made(
-            error.error_class,
-            topic=message.topic,
-            reason_code=error.reason,
-            detail=error.detail,
-            original=message.body,
-        )
-        if about is None:
-            return False
-        log.warning("a message from the plant is not valid", topic=message.topic, error=str(error))
-        unit.outbox.add(about)
-        return True
+        about = self._made(message, error)
+        if about is not None:
+            unit.outbox.add(about)
+        return about is not None
 
     def write(self, message: InboundMessage, error: InvalidMessage) -> None:
         """Write it by itself; once, when several readers of one message complain.
@@ -73,9 +69,22 @@ class Complaints:
         Raises:
             Transient: the store is not available.
         """
-        if message is self._last:
+        about = None if message is self._last else self._made(message, error)
+        if about is None:
             return
         with self._store.unit(durable=False) as unit:
-            self.add(unit, message, error)
+            unit.outbox.add(about)
             unit.commit()
         self._last = message
+
+    def _made(self, message: InboundMessage, error: InvalidMessage) -> OutboundMessage | None:
+        about = self._errors.made(
+            error.error_class,
+            topic=message.topic,
+            reason_code=error.reason,
+            detail=error.detail,
+            original=message.body,
+        )
+        if about is not None:
+            log.warning("a message from the plant is not valid", topic=message.topic, error=str(error))
+        return about

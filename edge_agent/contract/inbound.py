@@ -8,7 +8,7 @@ payload's own id identifies it.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, TypeVar
 from uuid import UUID
@@ -24,6 +24,8 @@ MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24
 MAX_ID = 128
 BARE_SOURCE = "urn:plant:bare"
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""A sender's clock may run ahead by so much."""
 
 _EVENTS = tuple(event.value for event in ResponseEvent)
 
@@ -35,7 +37,7 @@ class InvalidMessage(Exception):
 
     Attributes:
         reason: ``oversize``, ``not-json``, ``too-deep``, ``not-an-object``, ``envelope``, ``schema``,
-            ``wrong-topic``, ``unknown-value`` or ``expired``.
+            ``wrong-topic``, ``unknown-value``, ``future-dated`` or ``expired``.
         keep: store it nevertheless (it comes from a newer plant, and a later version may read it).
         error_class: the class of the event on ``out/error``.
     """
@@ -62,6 +64,7 @@ class Event:
     source: str
     event_id: str
     type: str
+    time: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -115,6 +118,7 @@ def open_event(body: bytes, properties: Mapping[str, str]) -> Event:
             source=_attribute(properties, "source"),
             event_id=_attribute(properties, "id"),
             type=str(properties.get("type", "")),
+            time=str(properties.get("time", "")),
             data=content,
         )
     return Event(source="", event_id="", type="", data=content)
@@ -226,6 +230,29 @@ def too_late(request: CommandRequest, message: InboundMessage) -> str:
     return ""
 
 
+def future_dated(message: InboundMessage) -> InvalidMessage | None:
+    """A complaint about a sender whose clock is ahead of ours; what he says may be right all the same.
+
+    Raises:
+        InvalidMessage: see `open_event`.
+    """
+    event = open_event(message.body, message.properties)
+    actual = event.data.get("actual")
+    said = [event.time, *(actual.get(name) for name in ("startTime", "endTime") if isinstance(actual, dict))]
+    ahead = [text for text in said if isinstance(text, str) and _ahead(text, message.received_at)]
+    if not ahead:
+        return None
+    clock = payloads.stamp(message.received_at)
+    return InvalidMessage("future-dated", f"dated {ahead[0][:40]}, here it is {clock}: check both clocks")
+
+
+def _ahead(text: str, now: datetime) -> bool:
+    try:
+        return datetime.fromisoformat(text) > now + CLOCKS_DIFFER
+    except (ValueError, TypeError, OverflowError):
+        return False  # no time, or one without an offset: the schema says what is allowed
+
+
 def command_id(message: InboundMessage) -> str:
     """The id of a command that cannot be read otherwise, so that it can be answered; empty when it has none."""
     try:
@@ -319,6 +346,7 @@ def _structured(content: Mapping[str, Any]) -> Event:
         source=_attribute(content, "source"),
         event_id=_attribute(content, "id"),
         type=_attribute(content, "type"),
+        time=_attribute(content, "time") if "time" in content else "",
         data=data,
     )
 

@@ -27,6 +27,9 @@ OUTBOX_SHED = Counter(
     "Messages given up unsent: expired, counted, outdated, dropped; or made smaller: thinned",
     labelnames=("how",),
 )
+SAMPLES_LOST = Counter(
+    "edge_agent_samples_lost", "Process values lost: refused as unreadable, dropped unwritten", labelnames=("how",)
+)
 INCIDENTS_OPEN = Gauge("edge_agent_incidents_open", "Open incidents")
 ORDERS_OPEN = Gauge("edge_agent_orders_open", "Work orders that are not in a terminal state")
 DIAGNOSIS_FAILURES = Counter(

@@ -3,7 +3,7 @@
 import json
 import math
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,11 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import structlog
 
+from edge_agent.contract.complaints import Complain
+from edge_agent.contract.inbound import InvalidMessage
 from edge_agent.domain.message import InboundMessage
 from edge_agent.domain.plant import PlantEvent, Sample
+from edge_agent.observability import metrics
 from edge_agent.ports import Clock, Store
 
 log = structlog.get_logger(__name__)
@@ -28,7 +31,15 @@ _MAX_ATTRIBUTES = 32
 
 
 class InvalidRecordError(ValueError):
-    """A payload that is not what the configuration says it is."""
+    """A payload that is not what the configuration says it is.
+
+    Attributes:
+        reason: ``record``, ``oversize`` or ``future-dated``.
+    """
+
+    def __init__(self, detail: str, reason: str = "record") -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,15 +124,20 @@ class PlantRecordsIntake:
         signals: Mapping[str, SignalSource],
         clock: Clock,
         max_rate_hz: Mapping[str, float] | None = None,
+        complain: Complain = lambda _message, _error: None,
     ) -> None:
-        """Args: ``max_rate_hz`` of each signal; others are kept as they come."""
+        """Args:
+        max_rate_hz: of each signal; others are kept as they come.
+        complain: tells the plant of a message that cannot be used.
+        """
         self._store = store
         self._thinning = Thinning(max_rate_hz or {})
         self._signals = signals
         self._clock = clock
         self._buffer: deque[Sample] = deque(maxlen=_BUFFERED)
         self._lock = threading.Lock()
-        self._refused: dict[str, int] = {}
+        self._complain = complain
+        self._refused: Counter[tuple[str, str]] = Counter()
 
     def on_sample(self, message: InboundMessage) -> None:
         """Handler for the topics of all signals."""
@@ -139,6 +155,7 @@ class PlantRecordsIntake:
         """Keep a sample until `flush` writes it, from whatever source."""
         with self._lock:
             if self._thinning.keeps(sample):
+                metrics.SAMPLES_LOST.labels("dropped").inc(len(self._buffer) == _BUFFERED)
                 self._buffer.append(sample)
 
     def on_event(self, message: InboundMessage) -> None:
@@ -164,14 +181,18 @@ class PlantRecordsIntake:
         return True
 
     def _refuse(self, message: InboundMessage, error: InvalidRecordError) -> None:
-        count = self._refused[message.topic] = self._refused.get(message.topic, 0) + 1
-        if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a chattering sensor must not fill the journal
+        metrics.SAMPLES_LOST.labels("refused").inc()
+        kind = message.topic, error.reason
+        count = self._refused[kind] + 1
+        if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a chattering sensor must fill nothing
+            self._complain(message, InvalidMessage(error.reason, f"{error}; {count} refused so far"))
             log.warning("plant record refused", topic=message.topic, error=str(error), refused_so_far=count)
+        self._refused[kind] = count
 
 
 def _decode(message: InboundMessage) -> Any:
     if len(message.body) > _MAX_BYTES:
-        raise InvalidRecordError(f"{len(message.body)} bytes, at most {_MAX_BYTES} accepted")
+        raise InvalidRecordError(f"{len(message.body)} bytes, at most {_MAX_BYTES} accepted", "oversize")
     try:
         content = json.loads(message.body)
         if b"\\u" in message.body:  # half a surrogate pair is JSON, but no text that could be written down
@@ -207,7 +228,7 @@ def _instant(given: object, received_at: datetime) -> datetime:
     except (ValueError, OverflowError, OSError) as error:
         raise InvalidRecordError(f"not a time: {given!r:.60}") from error
     if at > received_at + _AHEAD:
-        raise InvalidRecordError(f"dated in the future: {at.isoformat()}")
+        raise InvalidRecordError(f"dated in the future: {at.isoformat()}", "future-dated")
     return at
 
 

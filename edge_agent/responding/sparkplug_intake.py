@@ -1,11 +1,14 @@
 """Process signals from Sparkplug B edge nodes: their metrics become samples of the configured signals."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from edge_agent.contract.complaints import Complain
+from edge_agent.contract.inbound import InvalidMessage
 from edge_agent.contract.sparkplug.host import HostView, Reading, Source
 from edge_agent.contract.sparkplug.wire import SparkplugError
 from edge_agent.domain.message import InboundMessage
@@ -28,17 +31,20 @@ class SparkplugIntake:
         accept: Callable[[Sample], None],
         clock: Clock,
         publish: Callable[[str, bytes], None] | None = None,
+        complain: Complain = lambda _message, _error: None,
     ) -> None:
         """Args:
         accept: takes a sample, on the link's thread.
         publish: sends a message to an absolute topic; None where edge nodes must not be asked for a rebirth.
+        complain: tells the plant of a message that cannot be used.
         """
         self._signals = signals
         self._accept = accept
         self._clock = clock
         self._publish = publish
+        self._complain = complain
         self._view = HostView(signals)
-        self._refused: dict[str, int] = {}
+        self._refused: Counter[tuple[str, str]] = Counter()
 
     def filters(self) -> list[str]:
         """Topic filters to subscribe to, with QoS 1 (deaths come with it)."""
@@ -49,10 +55,10 @@ class SparkplugIntake:
         try:
             readings = self._view.take(message.topic, message.body)
         except SparkplugError as error:
-            self._refuse(message.topic, error)
+            self._refuse(message, message.topic, error)
             return
         for reading in readings:
-            self._accept(self._sample(reading, message.received_at))
+            self._accept(self._sample(reading, message))
 
     def ask(self) -> bool:
         """Ask those for a rebirth whose aliases are not known; True when somebody was asked."""
@@ -64,17 +70,21 @@ class SparkplugIntake:
             self._publish(request.topic, request.body)
         return bool(requests)
 
-    def _sample(self, reading: Reading, received_at: datetime) -> Sample:
-        signal, at = self._signals[reading.source], _instant(reading.at_ms, received_at)
+    def _sample(self, reading: Reading, message: InboundMessage) -> Sample:
+        signal, at = self._signals[reading.source], _instant(reading.at_ms, message.received_at)
         if at is None:
-            self._refuse(signal, SparkplugError("time", f"{reading.at_ms} is in the future"))
-            return Sample(signal=signal, value=None, at=received_at)
+            odd = SparkplugError("future-dated", f"{signal}: {reading.at_ms} is in the future")
+            self._refuse(message, signal, odd)
+            return Sample(signal=signal, value=None, at=message.received_at)
         is_number = reading.value is not None and math.isfinite(reading.value)
         return Sample(signal=signal, value=reading.value if is_number else None, at=at)
 
-    def _refuse(self, where: str, error: SparkplugError) -> None:
-        count = self._refused[where] = self._refused.get(where, 0) + 1
-        if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a chattering sender must not fill the journal
+    def _refuse(self, message: InboundMessage, where: str, error: SparkplugError) -> None:
+        kind = where, error.reason
+        count = self._refused[kind] + 1
+        self._refused[kind] = count
+        if count & (count - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a chattering sender must fill nothing
+            self._complain(message, InvalidMessage(error.reason, f"{error.detail}; {count} refused so far"))
             log.warning("Sparkplug record refused", source=where, error=str(error), refused_so_far=count)
 
 

@@ -22,8 +22,7 @@ class TriggerLink:
     def send(self, body: str | bytes, properties: Mapping[str, str] | None = None) -> None:
         """Deliver one message."""
         raw = body.encode() if isinstance(body, str) else body
-        assert self._handler is not None
-        self._handler(
+        self.take(
             InboundMessage(
                 source="",
                 message_id="",
@@ -33,3 +32,8 @@ class TriggerLink:
                 properties=properties or {},
             )
         )
+
+    def take(self, message: InboundMessage) -> None:
+        """Deliver it as it is."""
+        assert self._handler is not None
+        self._handler(message)

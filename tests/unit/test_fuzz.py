@@ -1,5 +1,8 @@
 """Each decoder under a short fuzz; scripts/bench/fuzz runs for as long as one likes."""
 
+import signal
+import subprocess
+import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -20,12 +23,12 @@ def script() -> Any:
     return made
 
 
-@pytest.mark.parametrize(("decoder", "seconds"), [("json", 0.3), ("sparkplug", 0.3), ("modbus", 0.1), ("image", 0.3)])
+@pytest.mark.parametrize(("decoder", "inputs"), [("json", 60), ("sparkplug", 60), ("modbus", 30), ("image", 500)])
 def test_damaged_input_is_refused_by_name(
-    script: Any, decoder: str, seconds: float, capfd: pytest.CaptureFixture[str]
+    script: Any, decoder: str, inputs: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    found = script.fuzz(decoder, seconds, seed=7)
-    assert found["inputs"] > 3
+    found = script.fuzz(decoder, 60.0, seed=7, most=inputs)
+    assert found["calls"] >= inputs
     assert found["refused"]
     assert (found["failures"], found["examples"], found["hangs"]) == (0, [], 0)
 
@@ -62,3 +65,23 @@ def test_memory_that_grows_is_seen(script: Any) -> None:
     memory = script.Memory()
     memory.samples = [(float(second), 1_000 + (0 if second < 20 else 2 * second)) for second in range(40)]
     assert (memory.grown_kib, memory.slope_kib_per_h) == (38, 7_200)
+
+
+@pytest.mark.slow
+def test_an_input_that_never_ends_ends_the_run(script: Any, tmp_path: Path) -> None:
+    text = f"""
+import runpy, signal
+fuzz = runpy.run_path({str(SCRIPT)!r})
+from pathlib import Path
+fuzz["watch"](Path({str(tmp_path)!r}))
+def endless(damage):
+    while True:
+        damage.next()
+        yield b"", lambda: [None for _ in iter(int, 1)]
+fuzz["CASES"]["json"] = endless
+fuzz["fuzz"].__globals__["STUCK_S"] = 0.05
+fuzz["fuzz"]("json", 60.0, 1, watched=True)
+"""
+    died = subprocess.run([sys.executable, "-c", text], capture_output=True, timeout=120, check=False)
+    assert died.returncode == -signal.SIGPROF
+    assert "in call" in (tmp_path / "stuck.txt").read_text()

@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.domain.message import InboundMessage
+from edge_agent.observability import metrics
+from edge_agent.responding import plant_records
 from edge_agent.responding.plant_records import InvalidRecordError, SignalSource, parse_event, parse_sample
+from tests.fakes.clock import FakeClock
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -98,3 +101,22 @@ def test_no_bytes_break_the_parser(body: bytes) -> None:
             parse(message(body))
         except InvalidRecordError:
             continue
+
+
+def test_what_waits_is_bounded_and_what_is_lost_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plant_records, "_BUFFERED", 3)
+
+    def lost(how: str) -> float:
+        return float(metrics.SAMPLES_LOST.labels(how)._value.get())
+
+    before = {how: lost(how) for how in ("dropped", "refused")}
+    signals = {"plant/etch/temp": SignalSource(signal="s")}
+    intake = plant_records.PlantRecordsIntake(store=Nowhere(), signals=signals, clock=FakeClock())  # type: ignore[arg-type]
+    for number in range(5):
+        intake.on_sample(message(str(number)))
+    intake.on_sample(message("warm"))
+    assert (lost("dropped") - before["dropped"], lost("refused") - before["refused"]) == (2, 1)
+
+
+class Nowhere:
+    """A store that nobody asks."""

@@ -95,8 +95,11 @@ class CommandHandler:
         outcome = deed(unit, request)
         unit.inbox.add(seen, outcome=_record(request, outcome))
         self._reply(unit, request.command_id, outcome, asked.message)
+        odd = inbound.future_dated(asked.message)
         if outcome.status == "expired":
-            self._complaints.add(unit, asked.message, inbound.TooLate("expired", outcome.detail))
+            odd = inbound.TooLate("expired", outcome.detail)
+        if odd is not None:
+            self._complaints.add(unit, asked.message, odd)
         detail = outcome.detail + (f"; signed by {asked.signer}" if asked.signer else "")
         for subject in outcome.subjects:
             actor = request.requested_by or seen.source

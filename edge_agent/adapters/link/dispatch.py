@@ -25,8 +25,8 @@ log = structlog.get_logger(__name__)
 KEPT_AT_MOST = RECEIVE_MAXIMUM * 4
 """More than the Receive Maximum: after a reconnect the broker repeats what is still queued here."""
 LOSSY_AT_MOST = 2_000
-LOSSY_BYTES = 65_536
-"""Larger messages are no telemetry."""
+LOSSY_BYTES = 16 * 2**20
+"""All of them together: a birth of a large Sparkplug edge node may be one megabyte."""
 FAILURES_TOLERATED = 3
 FAILURES_REMEMBERED = 100
 WAIT_S = 0.2
@@ -55,7 +55,9 @@ class Dispatcher:
         self._matcher = MQTTMatcher()  # type: ignore[no-untyped-call]
         self._routes: list[Route] = []
         self._kept: queue.Queue[Arrived] = queue.Queue(KEPT_AT_MOST)
-        self._lossy: deque[Arrived] = deque(maxlen=LOSSY_AT_MOST)
+        self._lossy: deque[Arrived] = deque()
+        self._lossy_bytes = 0
+        self._lossy_lock = threading.Lock()
         self._later: list[tuple[float, Arrived]] = []
         self._work = threading.Event()
         self._stopping = threading.Event()
@@ -130,10 +132,20 @@ class Dispatcher:
             log.error("too many messages wait to be handled; the broker keeps this one", topic=arrived.topic)
 
     def _offer_lossy(self, arrived: Arrived) -> None:
-        if len(arrived.body) > LOSSY_BYTES or len(self._lossy) == LOSSY_AT_MOST:
-            self.dropped += 1
-        if len(arrived.body) <= LOSSY_BYTES:
+        with self._lossy_lock:
             self._lossy.append(arrived)
+            self._lossy_bytes += len(arrived.body)
+            while len(self._lossy) > LOSSY_AT_MOST or self._lossy_bytes > LOSSY_BYTES:
+                self._lossy_bytes -= len(self._lossy.popleft().body)
+                self.dropped += 1
+
+    def _take_lossy(self) -> Arrived | None:
+        with self._lossy_lock:
+            if not self._lossy:
+                return None
+            taken = self._lossy.popleft()
+            self._lossy_bytes -= len(taken.body)
+            return taken
 
     def _matching(self, topic: str) -> list[Route]:
         return [route for routes in self._matches(topic) for route in routes]
@@ -160,7 +172,7 @@ class Dispatcher:
         try:
             return self._kept.get_nowait()
         except queue.Empty:
-            return self._lossy.popleft() if self._lossy else None
+            return self._take_lossy()
 
     def _handle(self, arrived: Arrived) -> None:
         routes = self._matching(arrived.topic)

@@ -39,9 +39,14 @@ class InboxHandlers:
                 if error.keep:
                     unit.inbox.add(inbound.identified(message))
             else:
-                if not unit.inbox.add(known):
-                    self._acknowledge_again(unit, known, response)
+                self._keep(unit, known, response)
             unit.commit()
+
+    def _keep(self, unit: UnitOfWork, message: InboundMessage, response: JobResponse) -> None:
+        if not unit.inbox.add(message):
+            self._acknowledge_again(unit, message, response)
+        elif (odd := inbound.future_dated(message)) is not None:
+            self._complaints.add(unit, message, odd)
 
     def _acknowledge_again(self, unit: UnitOfWork, message: InboundMessage, response: JobResponse) -> None:
         """The MES asks again because our acknowledgement was lost (a broker that was killed forgets it)."""

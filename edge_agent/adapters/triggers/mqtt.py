@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from edge_agent.config.stations import MqttTriggerOptions
 from edge_agent.contract import inbound, payloads, topics
+from edge_agent.contract.complaints import Complain
 from edge_agent.contract.signed import Signatures
 from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.domain.message import InboundMessage
@@ -50,7 +51,7 @@ class MqttTrigger:
             when another shot was made of this trigger (delivered again after a crash), which is ignored then. Raises
             Transient: not noted; the trigger stays with the broker and is tried again.
         signatures: whether triggers must be signed, and by whom; None: they need not be.
-        complain: tells the plant of a message that is no trigger.
+        complain: tells the plant of a message that is no trigger, or comes too late, too early or out of order.
     """
 
     patient = False
@@ -65,7 +66,7 @@ class MqttTrigger:
         link: PlantLink | None = None,
         remember: Callable[[Shot], bool] = lambda _: True,
         signatures: Signatures | None = None,
-        complain: Callable[[InboundMessage, inbound.InvalidMessage], None] = lambda _message, _error: None,
+        complain: Complain = lambda _message, _error: None,
     ) -> None:
         if link is None:
             raise ConfigError(f"station {station_id}: an mqtt trigger needs the plant link")
@@ -147,6 +148,8 @@ class MqttTrigger:
             raise Transient(f"station {self._station_id}: {text}")
         shot = self._shot(asked, message.received_at)
         reason = self._too_old(asked, message) or self._out_of_order(asked)
+        if reason is not None:
+            self._complain(message, inbound.InvalidMessage(reason.code, reason.text))
         is_new = self._remember(shot)
         self._know(asked)
         if not is_new:
