@@ -1,12 +1,18 @@
 """docs/topics.md names every topic and schema there is, and no other."""
 
+import json
 import re
+from functools import cache
 from pathlib import Path
+from typing import Any
 from uuid import UUID
+
+import pytest
+from jsonschema import Draft202012Validator
 
 from edge_agent.bootstrap.box_state import VERBS
 from edge_agent.contract import outbound, topics
-from edge_agent.contract.channels import CHANNELS, ROOT
+from edge_agent.contract.channels import CHANNELS, ROOT, Channel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = (REPOSITORY / "docs" / "topics.md").read_text(encoding="utf-8")
@@ -55,3 +61,39 @@ def test_states() -> None:
     assert {state: (job, request) for state, job, request in documented} == {
         state.value: words for state, words in outbound.JOB_STATES.items()
     }
+
+
+# --- the examples, made by scripts/record_topics ----------------------------------------------------------------------
+
+EXAMPLES = {
+    name: (topic, json.loads(body))
+    for name, topic, body in re.findall(
+        r"^### `([^`]+)`\n\n.+?\n`([^`]+)`:\n\n```json\n(.+?)\n```", TEXT, flags=re.MULTILINE | re.DOTALL
+    )
+}
+
+
+@cache
+def _validator(name: str) -> Draft202012Validator:
+    schema = json.loads((REPOSITORY / "schemas" / f"{name}.json").read_text("utf-8"))
+    return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+
+def test_every_topic_has_an_example_and_every_example_a_topic() -> None:
+    assert list(EXAMPLES) == [channel.address.removeprefix(f"{ROOT}/") for channel in CHANNELS]
+
+
+@pytest.mark.parametrize("channel", CHANNELS, ids=[channel.name for channel in CHANNELS])
+def test_the_example_is_what_the_schemas_say(channel: Channel) -> None:
+    topic, content = EXAMPLES[channel.address.removeprefix(f"{ROOT}/")]
+    assert re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", channel.address), topic)
+    data: dict[str, Any] = content
+    if channel.enveloped and "specversion" in content:
+        _validator("envelope").validate(content)
+        data = content["data"]
+    assert "specversion" in content or not channel.from_box or not channel.enveloped
+    if channel.args_alone and "args" not in data:
+        data = {"commandId": "of the args alone", "args": data}
+    _validator(channel.payload.schema_name).validate(data)
+    if channel.args is not None:
+        _validator(channel.args.schema_name).validate(data["args"])
