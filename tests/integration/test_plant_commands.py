@@ -17,7 +17,9 @@ from paho.mqtt.properties import Properties
 
 from edge_agent.adapters.clock import SystemClock
 from edge_agent.contract import payloads
+from edge_agent.contract.signed import signed
 from edge_agent.domain.message import Ack, Lane, OutboundMessage, OutboxState
+from edge_agent.signing.keys import read_signing_key
 from tests.fault.agent_box import Box, missing, until
 
 pytestmark = [
@@ -144,6 +146,32 @@ def test_a_command_that_waited_while_the_agent_was_away_is_not_done_too_late(box
     found = {reply["commandId"]: reply["status"] for reply in hmi.data("out/reply")}
     assert found == {"late": "expired", "ageless": "rejected", "fresh": "done"}
     assert hmi.inspect(box, "B-1")["evaluation"] == "OK"
+
+
+def test_a_recipe_is_changed_only_by_whoever_may_sign_it(box: Box, hmi: Hmi, tmp_path: Path) -> None:
+    key, own = tmp_path / "mes.key", tmp_path / "box.key"
+    for file in (key, own):
+        assert terminal("keys", "new", str(file)).returncode == 0
+    security = {"signed_commands": True, "trusted_keys": {"mes": f"{key}.pub"}, "signing_key_file": str(own)}
+    box.change(lambda plant: plant.update(security=security))
+    box.start_agent()
+    until(lambda: any(data["online"] for data in hmi.data("out/state")), "the birth")
+    wanted = {"stationId": "aoi-1", "productId": "PCB-A", "recipeId": "pcb-a", "version": 1}
+    refused = hmi.ask("recipe", "r-1", **wanted)
+    assert (refused["status"], "must be signed" in refused["detail"]) == ("rejected", True)
+    (told,) = hmi.data("out/error")
+    assert (told["class"], told["reasonCode"]) == ("security", "unsigned")
+
+    soon = payloads.stamp(CLOCK.now() + timedelta(seconds=30))
+    command = {"commandId": "r-1", "args": wanted, "notAfter": soon, "requestedBy": "shift-lead"}
+    topic = f"{hmi.root}/in/cmd/recipe"
+    hmi.client.publish(topic, signed(json.dumps(command).encode(), topic, read_signing_key(key)), 1)
+    until(lambda: len(hmi.data("out/reply")) == 2, "the reply")
+    assert hmi.data("out/reply")[-1]["status"] == "done"
+    audited = json.loads(terminal("audit", "list", *at(box), *JSON).stdout)
+    (entry,) = [one for one in audited if one["action"] == "command.recipe"]
+    assert (entry["actor"], "signed by mes" in entry["detail"]) == ("shift-lead", True)
+    assert hmi.ask("ping", "p-1")["status"] == "done", "what need not be signed is done without"
 
 
 def test_the_terminal_repairs_the_outbox_while_the_agent_runs(box: Box, hmi: Hmi) -> None:
