@@ -18,6 +18,7 @@ from paho.mqtt.matcher import MQTTMatcher
 from edge_agent.adapters.link.connection import RECEIVE_MAXIMUM, Arrived
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.message import InboundMessage
+from edge_agent.observability import metrics
 from edge_agent.ports import Clock, InboundHandler
 
 log = structlog.get_logger(__name__)
@@ -138,6 +139,7 @@ class Dispatcher:
             while len(self._lossy) > LOSSY_AT_MOST or self._lossy_bytes > LOSSY_BYTES:
                 self._lossy_bytes -= len(self._lossy.popleft().body)
                 self.dropped += 1
+                metrics.SAMPLES_LOST.labels("dropped").inc()
 
     def _take_lossy(self) -> Arrived | None:
         with self._lossy_lock:
