@@ -838,6 +838,12 @@ def test_what_may_be_given_up(store: Database, clock: FakeClock) -> None:
         box = unit.outbox
         assert [row.sequence for row in box.expendable(Lane.RESULTS, 9)] == [1, 3]
         assert [row.sequence for row in box.expendable(Lane.RESULTS, 9, exclude=frozenset({1}))] == [3]
+        assert box.expendable(Lane.FINDINGS, 9) == []
+        box.slim({3: b"{}"})
+        assert [row.sequence for row in box.expendable(Lane.RESULTS, 9)] == [1], "once is enough"
+        slim = box.get(3)
+        assert slim is not None
+        assert (slim.message.body, slim.message.expendable, slim.state) == (b"{}", False, OutboxState.PENDING)
         assert box.outdated(Lane.TELEMETRY, 9) == [4]
         assert box.unsent(Lane.TELEMETRY, 2) == [4, 5]
         assert box.forget([1, 4, 99]) == 2
