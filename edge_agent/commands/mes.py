@@ -291,6 +291,8 @@ def _lines(order: Order) -> list[str]:
         f"{order.mes_id}, {order.state}: {document['number']} rev {order.rev} of {order.root}",
         str(document.get("text") or document["description"]),
     ]
+    for one in document.get("gathered") or ():
+        lines.append(f"waits P{one['priority']}: {one['description']}; {one.get('suspect') or 'no suspect'}")
     for suspect in document.get("suspects", ()):
         lines.append(f"suspect {suspect['causeCode']}: {suspect['name']} ({suspect['grade']})")
         lines += [f"    do     {action['id']}: {action['text']}" for action in suspect["actions"]]

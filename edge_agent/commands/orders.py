@@ -232,6 +232,7 @@ def _full(order: WorkOrder, analysis: Analysis | None) -> dict[str, Any]:
             for one in order.suspects
         ],
         "checks": [{"id": one.check_id, "text": one.text, "minutes": one.minutes} for one in order.checks],
+        "waiting": [{"priority": one.priority, "problem": one.problem} for one in order.gathered],
         "contain": {"parts": list(order.containment.part_ids), "lots": list(order.containment.lot_ids)},
     }
 
@@ -254,6 +255,9 @@ def _lines(order: WorkOrder, analysis: Analysis | None) -> list[str]:
         lines += [f"    for      {e}: {facts[e].statement}" for e in suspect.speaks_for if e in facts]
         lines += [f"    against  {e}: {facts[e].statement}" for e in suspect.speaks_against if e in facts]
         lines += [f"    do       {action.text}" + " (lock out)" * action.loto for action in suspect.actions]
+    if order.collects:
+        lines += [f"waits    P{one.priority} {one.problem}; {one.suspect or 'no suspect'}" for one in order.gathered]
+        return lines
     lines += ["it could also be something that is not listed"] if order.open_set else []
     lines += [
         f"check {place} ({check.minutes:g} min{', lock out' * check.loto}): {check.text} [{check.criterion}]"

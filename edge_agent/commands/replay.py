@@ -112,7 +112,7 @@ def replayed(
                 clock=clock,
                 catalogue=load_catalogue(catalogue),
                 priority_table=table,
-                settings=settings,
+                settings=replace(settings, orders_per_shift=MAX_INCIDENTS),  # many shifts at once: no limit
                 sender=SENDER,
             )
             after = 0

@@ -140,7 +140,10 @@ class DiagnosisSection(Section):
     priority_table: Path | None = None
     trigger: TriggerSection = TriggerSection()
     storm_keys: int = Field(default=3, ge=1)
-    """More new incidents than this in 15 minutes become one umbrella order."""
+    """More new incidents than this in 15 minutes share one collecting order."""
+    orders_per_shift: int = Field(default=6, ge=1)
+    """Orders at most in a shift (``reports.shift_ends``). What is above it waits in one collecting order, released
+    by priority; incidents of severity 9 and 10 pass."""
 
 
 class NoAnalystOptions(Section):

@@ -24,7 +24,7 @@ from edge_agent.domain.inspection import Evaluation, ImageRef, Inspection, Opini
 from edge_agent.domain.message import Ack, Lane, OutboundMessage
 from edge_agent.domain.plant_codes import PlantCodes
 from edge_agent.domain.verdict import JobResponse
-from edge_agent.domain.work_order import Containment, OrderState, Suspect, WorkOrder
+from edge_agent.domain.work_order import Containment, Gathered, OrderState, Suspect, WorkOrder
 from edge_agent.ports import Clock
 
 Verb = Literal["create", "update", "cancel"]
@@ -274,6 +274,8 @@ def _job_order(order: WorkOrder, analysis: Analysis | None, verb: Verb, sender: 
         image_refs=_images(order.images, sender),
         inspection_ids=list(order.inspection_ids[:MAX_LISTED]),
         recurrence_of=order.recurrence_of,
+        gathered=[_gathered(one) for one in order.gathered] if order.collects else None,
+        gathered_total=int(order.attributes["collects"]) if order.collects else None,
         mes_order_id=order.mes_order_id or None,
         state=order.state.value,
         job_state=job_state,
@@ -575,6 +577,17 @@ def _parameters(order: WorkOrder, analysis: Analysis | None) -> list[payloads.Pa
         if top is not None:
             found["expectedCauseProbability"] = f"{top.p:.3f}"
     return [payloads.Parameter(id=name, value=value) for name, value in found.items()]
+
+
+def _gathered(one: Gathered) -> payloads.GatheredPayload:
+    return payloads.GatheredPayload(
+        rca_id=one.incident_id,
+        priority=one.priority,
+        description=one.problem,
+        station_id=one.station_id,
+        opened_at=one.opened_at,
+        suspect=one.suspect or None,
+    )
 
 
 def _suspect(suspect: Suspect, codes: PlantCodes) -> payloads.SuspectPayload:

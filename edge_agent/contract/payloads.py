@@ -309,6 +309,18 @@ class ContainmentPayload(Payload):
     until: Instant | None = None
 
 
+class GatheredPayload(Payload):
+    """An incident that waits for an order of its own, as the collecting order lists it."""
+
+    rca_id: UUID
+    priority: Annotated[int, Field(ge=1, le=5)]
+    description: str
+    station_id: str
+    opened_at: Instant
+    suspect: str | None = None
+    """Name and grade of its first suspect."""
+
+
 class JobOrder(Payload):
     """The full document of a work order (ISA-95 JobOrder). (jobOrderId, rev) is the key. Needs a receipt."""
 
@@ -337,6 +349,9 @@ class JobOrder(Payload):
     image_refs: list[ImageReference]
     inspection_ids: list[UUID]
     recurrence_of: UUID | None = None
+    gathered: list[GatheredPayload] | None = None
+    """Of a collecting order: what is above the limit of orders, most urgent first (a hundred at most)."""
+    gathered_total: int | None = None
     mes_order_id: str | None = None
     state: str
     job_state: str

@@ -85,6 +85,23 @@ class Containment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """An incident above the limit of orders, as the collecting order lists it.
+
+    Attributes:
+        priority: 1 (now) to 4 (log), what its own order would have.
+        suspect: name and grade of its first suspect; empty where the numbers name none.
+    """
+
+    incident_id: UUID
+    priority: int
+    problem: str
+    station_id: str
+    opened_at: datetime
+    suspect: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkOrder:
     """One job for the plant. A change makes a new revision with the same ``order_id``.
 
@@ -96,6 +113,7 @@ class WorkOrder:
         problem: one sentence; numbers from code only.
         text: the summary that stands in the order; ``note`` is an unqualified LLM's text shown beside it, marked.
         checks: in the order that saves most minutes.
+        gathered: the incidents of a collecting order, most urgent first; empty for an order of one incident.
     """
 
     order_id: UUID
@@ -127,6 +145,7 @@ class WorkOrder:
     mes_order_id: str = ""
     recurrence_of: UUID | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    gathered: tuple[Gathered, ...] = ()
 
     def moved(self, state: OrderState, *, at: datetime) -> "WorkOrder":
         """The order in its next state.
@@ -137,6 +156,11 @@ class WorkOrder:
         if not may_become(self.state, state):
             raise ValueError(f"order {self.number}: {self.state} cannot become {state}")
         return replace(self, state=state, updated_at=at)
+
+    @property
+    def collects(self) -> bool:
+        """Is it the list of what is above the limit of orders? It names no suspect, and its answer teaches nothing."""
+        return "collects" in self.attributes
 
     @property
     def is_terminal(self) -> bool:

@@ -107,11 +107,14 @@ def _moved(order: WorkOrder, response: JobResponse, now: datetime) -> tuple[Work
 
 
 def close_incidents(uow: UnitOfWork, order: WorkOrder, now: datetime) -> None:
-    """The order's incident is over, and those that were joined to it."""
-    own = uow.incidents.get(order.incident_id)
-    joined = [one for one in uow.incidents.open() if one.parent_id == order.incident_id]
-    for incident in [*([own] if own else []), *joined]:
-        if incident.state is IncidentState.OPEN:
+    """The order's incident is over, and those that were joined to it; of a collecting order, all that it lists."""
+    if order.collects:
+        over = [uow.incidents.get(one.incident_id) for one in order.gathered]
+    else:
+        joined = [one for one in uow.incidents.open() if one.parent_id == order.incident_id]
+        over = [uow.incidents.get(order.incident_id), *joined]
+    for incident in over:
+        if incident is not None and incident.state is IncidentState.OPEN:
             uow.incidents.save(_closed(incident, now, f"order {order.number} was closed"))
 
 
@@ -128,8 +131,11 @@ def _closed(incident: Incident, now: datetime, why: str) -> Incident:
 def _learned(
     uow: UnitOfWork, order: WorkOrder, response: JobResponse, catalogue: Catalogue, now: datetime
 ) -> ConfirmedCase | None:
-    """The confirmed case, once the order is closed and somebody said what it was."""
-    if order.state is not OrderState.CLOSED:
+    """The confirmed case, once the order is closed and somebody said what it was.
+
+    One answer for many incidents says of none what it was.
+    """
+    if order.state is not OrderState.CLOSED or order.collects:
         return None
     actual = response.actual or _last_said(uow, order)
     analysis = uow.analyses.latest(order.incident_id)

@@ -25,8 +25,11 @@ MAX_SUSPECTS, LEAST_P = 3, 0.03
 PHOTOS = 3
 MAX_CONTAINED = 500
 OPEN_SET_SCORE = 0.3
-ALSO = "also"
-"""Attribute of an order that other incidents were joined to: their problems."""
+ALSO, JOINED = "also", "joined"
+"""Attributes of an order that other incidents were joined to: the problems of the first few, and how many there are."""
+MOST_ALSO = 4
+COLLECTS = "collects"
+"""Attribute of a collecting order (`WorkOrder.collects`): how many incidents wait."""
 REVISABLE = frozenset({OrderState.ISSUED, OrderState.ACCEPTED, OrderState.STARTED, OrderState.HELD})
 
 
@@ -121,23 +124,38 @@ def revised_order(order: WorkOrder, case: Case, *, at: datetime) -> WorkOrder:
 
 
 def joined_order(order: WorkOrder, case: Case, *, at: datetime) -> WorkOrder:
-    """The next revision of an order that another incident turns out to belong to: same suspect, same station."""
-    more, known = case.containment, order.containment
-    also = f"; also {problem(case.incident)}"
+    """An order that another incident turns out to belong to: same suspect, same station.
+
+    The next revision where there is something to tell: the first few, twice as many, or more urgent. Else the same one,
+    with what is to be set aside: five hundred incidents of one cause are not five hundred revisions.
+    """
+    joined = int(order.attributes.get(JOINED, "0")) + 1
+    tell = joined <= MOST_ALSO or joined.bit_count() == 1 or case.priority.level < order.priority
+    own = order.problem.removesuffix(order.attributes.get(ALSO, ""))
+    also = order.attributes.get(ALSO, "")
+    if joined <= MOST_ALSO:
+        also += f"; also {problem(case.incident)}"
+    elif tell:
+        also = also.partition("; and ")[0] + f"; and {joined - MOST_ALSO} more of the same cause"
     return replace(
         order,
-        revision=order.revision + 1,
-        updated_at=at,
+        revision=order.revision + tell,
+        updated_at=at if tell else order.updated_at,
         priority=min(order.priority, case.priority.level),
         due_at=min(order.due_at, at + case.priority.due),
-        problem=order.problem + also,
-        containment=replace(
-            known,
-            part_ids=tuple(dict.fromkeys((*known.part_ids, *more.part_ids)))[-MAX_CONTAINED:],
-            lot_ids=tuple(sorted({*known.lot_ids, *more.lot_ids})),
-            since=min(known.since, more.since),
-        ),
-        attributes={**order.attributes, ALSO: order.attributes.get(ALSO, "") + also},
+        problem=own + also,
+        containment=both_contained(order.containment, case.containment),
+        attributes={**order.attributes, ALSO: also, JOINED: str(joined)},
+    )
+
+
+def both_contained(known: Containment, more: Containment) -> Containment:
+    """The parts and lots of both, the newest parts where there are too many."""
+    return replace(
+        known,
+        part_ids=tuple(dict.fromkeys((*known.part_ids, *more.part_ids)))[-MAX_CONTAINED:],
+        lot_ids=tuple(sorted({*known.lot_ids, *more.lot_ids})),
+        since=min(known.since, more.since),
     )
 
 
@@ -258,7 +276,7 @@ def add_narrative(
             uow.analyses.save(replace(one, narratives=(*one.narratives, narrative)))
     order = uow.orders.for_incident(analysis.incident_id)
     stale = newest.revision > analysis.revision and not still_holds(narrative, analysis, newest)
-    if narrative.rejected or stale or order is None or order.state not in REVISABLE:
+    if narrative.rejected or stale or order is None or order.collects or order.state not in REVISABLE:
         return None
     kept = replace(newest, narratives=(*newest.narratives, narrative))
     changed = replace(order, revision=order.revision + 1, updated_at=clock.now(), analysis_id=newest.analysis_id)

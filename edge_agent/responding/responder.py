@@ -24,29 +24,34 @@ from edge_agent.observability.health import Condition
 from edge_agent.observability.metrics import DIAGNOSIS_FAILURES
 from edge_agent.ports import Clock, Store, UnitOfWork
 from edge_agent.responding.analyse import BACKGROUND
+from edge_agent.responding.correlate import onset_at
 from edge_agent.responding.order import (
     REVISABLE,
     Case,
+    containment,
     issue,
     joined_order,
     new_order,
     order_key,
+    photos,
     revised_order,
     worth_revising,
 )
+from edge_agent.responding.order_limit import OrderLimit
 from edge_agent.responding.priority import prioritise
 from edge_agent.responding.settings import Settings
 from edge_agent.responding.working_out import CURSOR, Finding, Step, WorkingOut
 
 log = structlog.get_logger(__name__)
 
-STORM = "responding:storm"
 LOG_PRIORITY = 4
 """Priority 4 is logged: no order."""
 TRIES = 2
 """So often the diagnosis may fail on the same inspections; then they are answered without evidence."""
 REST = timedelta(minutes=5)
 """For so long it is then not asked again."""
+RELEASE_EVERY_NS = 10 * 10**9
+"""So often it is looked whether an incident that waits may have its order."""
 
 _LOGGED = {"open": "incident opened", "revise": "incident revised", "end": "incident closed"}
 _SAID = {"open": "incident.opened", "revise": "incident.revised", "end": "incident.closed"}
@@ -94,8 +99,10 @@ class Responder:
         self._announce = announce
         self._elsewhere = elsewhere
         self._on_condition = on_condition
+        self._limit = OrderLimit(settings=settings, sender=sender, clock=clock)
         self._failures = 0
         self._resting_until_ns = 0
+        self._release_after_ns = 0
 
     def setup(self) -> None:
         """Nothing to open: everything is in the store."""
@@ -110,7 +117,7 @@ class Responder:
         """
         step = self._worked_out()
         if step is None:
-            return False
+            return self._release()
         said: list[tuple[str, object]] = []
         # Charts alone need not wait for the disk, which the line would wait for too: they come again with their parts.
         with self._store.unit(durable=bool(step.findings)) as uow:
@@ -188,11 +195,12 @@ class Responder:
             rate=round(incident.rate, 4),
         )
         if finding.kind == "open":
-            self._count_for_storm(uow, incident.opened_at)
+            self._limit.count(uow, incident.opened_at)
         if finding.analysis is not None and finding.containment is not None:
             uow.analyses.save(finding.analysis)
             said.append(("analysis.made", finding.analysis))
-            self._order(uow, self._case(incident, finding.analysis, finding.containment, finding.photos), said)
+            case = self._case(incident, finding.analysis, finding.containment, finding.photos)
+            self._order(uow, case, said, at=incident.updated_at)
 
     def _case(
         self, incident: Incident, analysis: Analysis, containment: Containment, photos: tuple[ImageRef, ...]
@@ -208,10 +216,10 @@ class Responder:
             photos=photos,
         )
 
-    def _order(self, uow: UnitOfWork, case: Case, said: list[tuple[str, object]]) -> None:
+    def _order(self, uow: UnitOfWork, case: Case, said: list[tuple[str, object]], *, at: datetime) -> None:
         """Revise the incident's own order; join one that already covers it; else make one when it is worth it."""
         own = uow.orders.for_incident(case.incident.incident_id)
-        if own is not None:
+        if own is not None and not own.collects:
             if worth_revising(own, case):
                 self._reissue(uow, own, case, said)
         elif self._has_parent(uow, case):
@@ -219,9 +227,13 @@ class Responder:
         elif case.analysis.decision == "watch" or case.priority.level >= LOG_PRIORITY:
             log.info("incident watched without an order", incident=str(case.incident.incident_id))
         elif related := self._same_key(uow, case) or self._same_suspect(uow, case):
+            self._limit.release(uow, case)
             self._join(uow, related, case, said)
-        else:
+        elif self._limit.lets_pass(uow, case, at):
+            self._limit.release(uow, case)
             self._issue_new(uow, case, said)
+        else:
+            said.extend(self._limit.gather(uow, case, at))
 
     def _has_parent(self, uow: UnitOfWork, case: Case) -> bool:
         parent = case.incident.parent_id
@@ -229,7 +241,7 @@ class Responder:
         return order is not None and not order.is_terminal
 
     def _same_key(self, uow: UnitOfWork, case: Case) -> WorkOrder | None:
-        same = uow.orders.with_key(self._key(uow, case))
+        same = uow.orders.with_key(order_key(case))
         return same if same is not None and same.state in REVISABLE else None
 
     def _same_suspect(self, uow: UnitOfWork, case: Case) -> WorkOrder | None:
@@ -249,10 +261,12 @@ class Responder:
         child = replace(case.incident, parent_id=order.incident_id)
         uow.incidents.save(child)
         joined = joined_order(order, replace(case, incident=child), at=self._clock.now())
-        parent = uow.analyses.latest(order.incident_id)
         uow.orders.save(joined)
-        uow.outbox.add(outbound.work_order(joined, parent, "update", sender=self._sender, clock=self._clock))
         uow.outbox.add(outbound.rca(case.analysis, child, joined, sender=self._sender, clock=self._clock))
+        if joined.revision == order.revision:
+            return
+        parent = uow.analyses.latest(order.incident_id)
+        uow.outbox.add(outbound.work_order(joined, parent, "update", sender=self._sender, clock=self._clock))
         announce_index(uow, sender=self._sender, clock=self._clock)
         said.append(("order.revised", joined))
 
@@ -264,8 +278,7 @@ class Responder:
         said.append(("order.revised", order))
 
     def _issue_new(self, uow: UnitOfWork, case: Case, said: list[tuple[str, object]]) -> None:
-        now = self._clock.now()
-        key = self._key(uow, case)
+        now, key = self._clock.now(), order_key(case)
         earlier = uow.orders.with_key(key, since=now - self._settings.recurrence_within)
         order = new_order(
             case,
@@ -279,13 +292,33 @@ class Responder:
         said.append(("order.issued", order))
         log.info("work order issued", order=order.number, priority=order.priority, key=key)
 
-    def _key(self, uow: UnitOfWork, case: Case) -> str:
-        """The order's key; in a storm all new incidents of the line share one."""
-        if len(uow.facts.get(STORM) or []) > self._settings.storm_keys:
-            return f"{case.incident.line_id}/storm"
-        return order_key(case)
+    # --- more incidents than orders ---------------------------------------------------------------------------------
 
-    def _count_for_storm(self, uow: UnitOfWork, at: datetime) -> None:
-        since = at - self._settings.storm_window
-        recent = [text for text in (uow.facts.get(STORM) or []) if datetime.fromisoformat(text) > since]
-        uow.facts.set(STORM, [*recent, at.isoformat()])
+    def _release(self) -> bool:
+        """Give the most urgent incident that waits its order, once there is room; keep the list true. Was there any?"""
+        if self._clock.monotonic_ns() < self._release_after_ns:
+            return False
+        with self._store.reader() as uow:
+            ended, waits = self._limit.next_in_line(uow)
+            case = self._case_again(uow, waits) if waits else None
+        if not ended and case is None:
+            self._release_after_ns = self._clock.monotonic_ns() + RELEASE_EVERY_NS
+            return False
+        said: list[tuple[str, object]] = []
+        with self._store.unit(durable=True) as uow:
+            self._limit.forget(uow, *ended)
+            if case is not None:
+                self._order(uow, case, said, at=self._clock.now())
+            said.extend(self._limit.refresh(uow))
+            uow.commit()
+        for event, thing in said:
+            self._announce(event, thing)
+        return True
+
+    def _case_again(self, uow: UnitOfWork, incident: Incident) -> Case | None:
+        analysis = uow.analyses.latest(incident.incident_id)
+        if analysis is None:
+            return None
+        until = incident.updated_at + timedelta(microseconds=1)
+        since = uow.inspections.between(onset_at(incident), until, station_id=incident.station_id)
+        return self._case(incident, analysis, containment(incident, since), photos((), since))

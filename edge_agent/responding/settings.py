@@ -20,6 +20,8 @@ class Settings:
         baseline_rate: defect class to its normal share of defective parts, until measured.
         increase: the rise the charts are designed for.
         false_alarms_per_1000: budget of the whole family of charts.
+        orders_per_shift: orders at most in a shift; what is above it waits in one collecting order.
+        shift_ends, timezone: local times (``HH:MM``) at which shifts end, and where.
         revise_after: an order is revised at most this often in line time.
         history_parts: how many parts before the onset evidence compares with.
         measure_background: learn how often tokens fire on this line when nothing is wrong.
@@ -37,6 +39,9 @@ class Settings:
     close_after_good_factor: float = 3.0
     storm_keys: int = 3
     storm_window: timedelta = timedelta(minutes=15)
+    orders_per_shift: int = 6
+    shift_ends: tuple[str, ...] = ("06:00", "14:00", "22:00")
+    timezone: str = "UTC"
     revise_after: timedelta = timedelta(seconds=5)
     history_parts: int = 300
     recurrence_within: timedelta = timedelta(hours=24)
@@ -78,4 +83,7 @@ def settings_of(configuration: Configuration) -> Settings:
         min_defective=trigger.min_defective,
         close_after_good_factor=trigger.close_after_good_factor,
         storm_keys=plant.diagnosis.storm_keys,
+        orders_per_shift=plant.diagnosis.orders_per_shift,
+        shift_ends=tuple(plant.reports.shift_ends),
+        timezone=plant.reports.timezone,
     )

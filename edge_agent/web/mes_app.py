@@ -139,7 +139,7 @@ def _row(order: Order) -> dict[str, Any]:
 
 def _safe(document: Mapping[str, Any]) -> dict[str, Any]:
     """The box's document with only such links as a browser may follow, and nothing missing."""
-    lists = {name: document.get(name) or [] for name in ("suspects", "checks", "imageRefs")}
+    lists = {name: document.get(name) or [] for name in ("suspects", "checks", "imageRefs", "gathered")}
     lists["imageRefs"] = [one for one in lists["imageRefs"] if _is_web(one.get("uri", ""))]
     defaults = {"text": "", "note": None, "openSet": False, "containment": None, "endTime": None}
     return {**defaults, **document, **lists}

@@ -1,6 +1,6 @@
 """What each page shows: read from the store, counted, charts drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.pictures import find_picture, to_golden
 from edge_agent.responding.documents.sheet import PRIORITY_WORDS, order_data
 from edge_agent.responding.documents.shift import rate_chart
+from edge_agent.responding.order_limit import waiting
 
 RECENT = 400
 """Parts behind the figures and charts of the line page."""
@@ -250,13 +251,14 @@ def order_row(order: WorkOrder, house: House) -> dict[str, Any]:
 
 def orders_view(uow: UnitOfWork, house: House) -> dict[str, Any]:
     """Orders and incidents, newest first."""
+    waits = {one.incident_id for one in waiting(uow)}
     return {
         "orders": [order_row(order, house) for order in uow.orders.list(limit=LISTED)],
-        "incidents": [_incident_row(uow, incident, house) for incident in uow.incidents.recent(LISTED)],
+        "incidents": [_incident_row(uow, incident, house, waits) for incident in uow.incidents.recent(LISTED)],
     }
 
 
-def _incident_row(uow: UnitOfWork, incident: Incident, house: House) -> dict[str, Any]:
+def _incident_row(uow: UnitOfWork, incident: Incident, house: House, waits: Set[UUID]) -> dict[str, Any]:
     order = uow.orders.for_incident(incident.incident_id)
     return {
         "code": house.letterhead.label(incident.code),
@@ -268,6 +270,7 @@ def _incident_row(uow: UnitOfWork, incident: Incident, house: House) -> dict[str
         "baseline": incident.baseline_rate,
         "parts": incident.parts,
         "defective": incident.defective_parts,
+        "waits": incident.incident_id in waits,
         "order": {"id": str(order.order_id), "number": order.number} if order else None,
     }
 
@@ -277,7 +280,7 @@ def order_view(uow: UnitOfWork, house: House, order_id: UUID) -> dict[str, Any] 
     order = uow.orders.get(order_id)
     if order is None:
         return None
-    analysis = uow.analyses.get(order.analysis_id)
+    analysis = None if order.collects else uow.analyses.get(order.analysis_id)
     data = order_data(uow, house.images, order, house.catalogue, house.letterhead, image_address)
     facts = {fact.evidence_id: fact for fact in analysis.evidence} if analysis else {}
     for suspect in data["suspects"]:

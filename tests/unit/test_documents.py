@@ -20,6 +20,7 @@ from edge_agent.contract.envelope import Sender
 from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.domain.inspection import Evaluation
+from edge_agent.domain.shift import shift_of
 from edge_agent.domain.verdict import ActualCause, JobResponse, ResponseEvent
 from edge_agent.domain.work_order import OrderState, WorkOrder
 from edge_agent.ports import PrintJob
@@ -28,7 +29,7 @@ from edge_agent.responding.documents.house import note_house, noted_house
 from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.printing import REQUESTS, DocumentMaker, request_shift_report
 from edge_agent.responding.documents.sheet import runs, work_order_sheet
-from edge_agent.responding.documents.shift import last_shift, shift_of, shift_report
+from edge_agent.responding.documents.shift import last_shift, shift_report
 from edge_agent.responding.documents.unknowns import unknowns
 from tests.fakes.clock import FakeClock
 from tests.fakes.line_history import LineHistory, write_history

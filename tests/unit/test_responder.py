@@ -186,7 +186,7 @@ def test_two_families_with_one_suspect_share_an_order(line: DiagnosedLine) -> No
     assert {one.parent_id for one in incidents} == {None, orders[0].incident_id}
 
 
-def test_a_storm_of_incidents_is_one_umbrella_order(tmp_path: Path) -> None:
+def test_a_storm_of_incidents_is_one_collecting_order(tmp_path: Path) -> None:
     stations = tuple(f"aoi-{number}" for number in range(1, 7))
     line = DiagnosedLine(tmp_path, settings=replace(SETTINGS, stations=stations, storm_keys=2))
     places = ((60, 60), (580, 60), (60, 580), (580, 580), (320, 320), (200, 400))
@@ -200,7 +200,7 @@ def test_a_storm_of_incidents_is_one_umbrella_order(tmp_path: Path) -> None:
     with line.store.reader() as uow:
         assert len(uow.incidents.recent(20)) == 6
     keys = [order.key for order in line.orders()]
-    assert keys.count("L1/storm") == 1
+    assert keys.count("L1/collected") == 1
     assert len(keys) < 6
 
 

@@ -57,11 +57,8 @@ def work_order_sheet(
         catalogue: for the coded causes of the close-out form and the names of past causes.
         letterhead: who prints, and in which time zone.
     """
-    record = {
-        "order": order,
-        "incident": uow.incidents.get(order.incident_id),
-        "analysis": uow.analyses.get(order.analysis_id),
-    }
+    incident, analysis = _subject(uow, order)
+    record = {"order": order, "incident": incident, "analysis": analysis}
     return PrintJob(
         template="work-order.html",
         data=order_data(uow, images, order, catalogue, letterhead),
@@ -78,7 +75,7 @@ def order_data(
     address: Address = file_address,
 ) -> dict[str, Any]:
     """Everything that is said of an order, for paper and for the page; ``address`` makes pictures findable there."""
-    incident, analysis = uow.incidents.get(order.incident_id), uow.analyses.get(order.analysis_id)
+    incident, analysis = _subject(uow, order)
     code = incident.code if incident else ""
     seen = _inspections(uow, order, incident)
     pairs, files = photo_pairs(
@@ -93,6 +90,7 @@ def order_data(
         "map_svg": map_svg,
         "rate_svg": course_chart(course(uow, incident), incident, letterhead) if incident else "",
         "suspects": [_suspect(suspect, facts) for suspect in order.suspects[:3]],
+        "gathered": order.gathered,
         "unchecked": unknowns(facts.values()),
         "checks": [_check(check) for check in order.checks],
         "containment": _containment(order, letterhead),
@@ -102,6 +100,13 @@ def order_data(
         "trace": _trace(order, analysis, seen, catalogue, letterhead),
         "files": sorted({*files, *([map_file] if map_file else [])}),
     }
+
+
+def _subject(uow: UnitOfWork, order: WorkOrder) -> tuple[Incident | None, Analysis | None]:
+    """What one order is about; a collecting order is about many and shows none of them alone."""
+    if order.collects:
+        return None, None
+    return uow.incidents.get(order.incident_id), uow.analyses.get(order.analysis_id)
 
 
 def as_json(value: Mapping[str, Any]) -> bytes:

@@ -2,14 +2,16 @@
 
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import Evaluation, Inspection
+from edge_agent.domain.shift import shift_of
 from edge_agent.domain.svg import ChartPoint, Limit, control_chart, histogram, pareto
 from edge_agent.domain.tally import (
     Subgroup,
@@ -27,6 +29,7 @@ from edge_agent.ports import ImageStore, PrintJob, UnitOfWork
 from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.pictures import photo_pairs
 from edge_agent.responding.documents.sheet import PRIORITY_WORDS, as_json
+from edge_agent.responding.order_limit import waiting
 
 _WINDOW = timedelta(minutes=15)
 _WINDOW_LEAST = timedelta(seconds=2)
@@ -56,6 +59,7 @@ def shift_report(
     pairs, files = photo_pairs(worst, images, code=None, label=letterhead.label, most=_WORST_SHOWN)
     incidents = [found for found in uow.incidents.recent(_READ) if found.updated_at >= start and found.opened_at < end]
     orders = [order for order in uow.orders.list(limit=_READ) if order.updated_at >= start and order.created_at < end]
+    waits = {one.incident_id for one in waiting(uow)}
     data: dict[str, Any] = {
         "letterhead": letterhead.shown(end),
         "period": _period(start, end, letterhead),
@@ -72,7 +76,7 @@ def shift_report(
         "held": [_held(seen, letterhead) for seen in notes.held],
         "held_more": max(notes.held_count - len(notes.held), 0),
         "photos": pairs,
-        "incidents": [_incident(incident, letterhead) for incident in incidents],
+        "incidents": [_incident(incident, _order_of(uow, incident, waits), letterhead) for incident in incidents],
         "orders": [_order(order, uow.answers.responses(order.order_id), letterhead) for order in orders],
         "models": sorted(counted.models.items()),
         "recipes": sorted(counted.recipes.items()),
@@ -209,7 +213,15 @@ def _held(seen: Inspection, letterhead: Letterhead) -> dict[str, str]:
     }
 
 
-def _incident(incident: Incident, letterhead: Letterhead) -> dict[str, str]:
+def _order_of(uow: UnitOfWork, incident: Incident, waits: Set[UUID]) -> str:
+    """The number of the order that an incident is in: its own, or the one it was joined to."""
+    if incident.incident_id in waits:
+        return "waits"
+    order = uow.orders.for_incident(incident.parent_id or incident.incident_id)
+    return order.number if order else "–"
+
+
+def _incident(incident: Incident, order: str, letterhead: Letterhead) -> dict[str, str]:
     return {
         "opened": letterhead.date_time(incident.opened_at),
         "line": incident.line_id,
@@ -218,6 +230,7 @@ def _incident(incident: Incident, letterhead: Letterhead) -> dict[str, str]:
         "rate": f"{incident.rate * 100:.1f} %",
         "baseline": f"{incident.baseline_rate * 100:.2g} %",
         "parts": f"{incident.defective_parts} of {incident.parts}",
+        "order": order,
     }
 
 
@@ -276,23 +289,6 @@ def shift_path(start: datetime, end: datetime) -> Path:
 def _stamp(at: datetime) -> str:
     seconds = "%S" if at.second or at.microsecond else ""
     return at.strftime(f"%Y-%m-%dT%H%M{seconds}Z")
-
-
-def shift_of(at: datetime, shift_ends: Sequence[str], zone: tzinfo) -> tuple[datetime, datetime]:
-    """The shift that an instant lies in, from its begin to its end (not included).
-
-    Args:
-        at: aware.
-        shift_ends: local times, ``HH:MM``; at least one.
-        zone: the plant's.
-    """
-    day = at.astimezone(zone).date()
-    ends = sorted(
-        datetime.combine(day + timedelta(days=shift), time.fromisoformat(end), tzinfo=zone).astimezone(UTC)
-        for shift in (-1, 0, 1)
-        for end in shift_ends
-    )
-    return max(end for end in ends if end <= at), min(end for end in ends if end > at)
 
 
 def last_shift(
