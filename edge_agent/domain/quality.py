@@ -1,8 +1,9 @@
-"""Counting quality: yield, DPMO, Pareto, intervals, and the Bernoulli CUSUM that says when a rate has risen.
+"""Counting quality: yield, DPMO, Pareto, intervals, and the charts that say when a rate has risen.
 
 Rates of rare defects are not normal, so zone rules on p-charts alarm all day; the Bernoulli CUSUM follows each part
 as it comes and has a false-alarm rate that can be designed (Reynolds and Stoumbos, Journal of Quality Technology 31,
-1999: "A CUSUM chart for monitoring a proportion when inspecting continuously").
+1999: "A CUSUM chart for monitoring a proportion when inspecting continuously"). Beside it, for rare severe defects, a
+chart of the gaps between them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -102,13 +103,16 @@ class ChartState:
     defective: int = 0
 
 
+CAP_ABOVE = 2.0
+
+
 def advance(chart: Chart, state: ChartState, defective: bool) -> ChartState:
     """The state after one more part.
 
     The value is capped two units above the threshold: a long incident must not need as long again to end.
     """
     step = chart.defective_step if defective else chart.good_step
-    value = min(state.value + step, chart.threshold + 2.0)
+    value = min(state.value + step, chart.threshold + CAP_ABOVE)
     if value <= 0:
         return ChartState()
     return replace(state, value=value, parts=state.parts + 1, defective=state.defective + defective)
@@ -162,6 +166,60 @@ def exact_run_length(chart: Chart, rate: float) -> float:
     alive = index[index + jump < states]
     matrix[alive, alive + jump] -= rate
     return float(np.linalg.solve(matrix, np.ones(states))[0])
+
+
+# --- gaps between rare defects --------------------------------------------------------------------------------------
+
+GAPS = 4
+"""So many of the newest gaps are looked at together."""
+CHANCES = 2.5
+"""What these looks are worth as chances to be wrong: they overlap (measured, `scripts/bench/bench_trigger`)."""
+LEAST_SURE = 0.05
+"""A gap chart never signals on what comes by chance more often than this, whatever its budget allows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapChart:
+    """For defects so rare that a CUSUM would wait for six of them: parts from one to the next (g-chart, Benneyan 2001).
+
+    Attributes:
+        base_rate: share of defective parts when all is well.
+        alpha: a run of gaps that comes by chance at most this often is a signal.
+    """
+
+    base_rate: float
+    alpha: float
+
+    def signals(self, gaps: Sequence[int]) -> bool:
+        """Are the newest gaps too short? Looks at the last one alone, the last two together, up to `GAPS`.
+
+        Args:
+            gaps: parts from each defect to the next, oldest first; at least 1 each.
+        """
+        newest = gaps[-GAPS:]
+        return any(
+            chance_of_so_many(count, sum(newest[-count:]), self.base_rate) <= self.alpha
+            for count in range(1, len(newest) + 1)
+        )
+
+
+def design_gaps(base_rate: float, parts_between_false_alarms: float) -> GapChart:
+    """The gap chart whose average run length without a change is at least as wanted.
+
+    A defect comes every ``1 / base_rate`` parts, and then the newest gaps are looked at in `GAPS` ways.
+    """
+    alpha = 1 / (base_rate * parts_between_false_alarms * CHANCES)
+    return GapChart(base_rate=base_rate, alpha=min(alpha, LEAST_SURE))
+
+
+def chance_of_so_many(defective: int, parts: int, rate: float) -> float:
+    """P(at least so many defective ones among the parts): the tail of the binomial distribution."""
+    none = (1 - rate) ** parts
+    fewer, term = 0.0, none
+    for k in range(defective):
+        fewer += term
+        term *= (parts - k) / (k + 1) * rate / (1 - rate)
+    return max(0.0, 1 - fewer)
 
 
 # --- when did it begin ----------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""The charts of one station: a Bernoulli CUSUM per defect class, per family of classes, and for images not judged.
+"""The charts of one station: a Bernoulli CUSUM per defect class, per family of classes, and for images not judged; for
+rare severe classes a chart of the gaps between defects, too.
 
 Their state is JSON in the store's facts and moves in the same transaction as the cursor: a part is charted once,
 whatever happens to the process.
@@ -14,7 +15,7 @@ from uuid import UUID
 from edge_agent.domain.cause import Catalogue
 from edge_agent.domain.counting import UNDECIDED, classes_on, is_decided
 from edge_agent.domain.inspection import Evaluation, Inspection
-from edge_agent.domain.quality import Chart, ChartState, advance, design
+from edge_agent.domain.quality import GAPS, Chart, ChartState, GapChart, advance, design, design_gaps
 from edge_agent.responding.settings import Settings
 
 CLOSE_AT = 0.5
@@ -25,6 +26,8 @@ PSEUDO_PARTS = 1000
 RING_STEP, RING_LENGTH = 25, 24
 SEVERE = 9
 """One defect of this severity opens an incident at once."""
+RARE, GRAVE = 0.001, 7
+"""Classes that are configured to be rarer, and are at least this severe, have a gap chart as well."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,6 +38,7 @@ class Stream:
         rate: the base rate in use.
         quiet_parts, quiet_defective: committed to the measurement whenever the chart was back at zero.
         run_parts, run_defective: since then, not yet committed (they may be an incident's).
+        gaps, since_defect: parts between the newest defects, and since the last; -1 before the first. Gap charts only.
     """
 
     rate: float
@@ -45,6 +49,8 @@ class Stream:
     quiet_defective: int = 0
     run_parts: int = 0
     run_defective: int = 0
+    gaps: list[int] = field(default_factory=list)
+    since_defect: int = -1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,13 +100,30 @@ class StationCharts:
         """Where the remembered history begins."""
         return datetime.fromisoformat(self.ring[0]) if self.ring else None
 
+    gap_codes: frozenset[str] = field(init=False)
+    """The classes with a gap chart."""
+
+    def __post_init__(self) -> None:
+        severity = self.catalogue.severity
+        rare = {code for code in severity if self.settings.rate_of(code) < RARE}
+        self.gap_codes = frozenset(code for code in rare if GRAVE <= severity[code] < SEVERE)
+
     def chart_of(self, code: str) -> Chart:
         """The chart of a class, designed for the family's false-alarm budget."""
+        return _designed(self._rate(code), self.settings.increase, self._between())
+
+    def gap_chart_of(self, code: str) -> GapChart:
+        """The gap chart of a rare severe class, out of the same budget."""
+        return _designed_gaps(self._rate(code), self._between())
+
+    def _rate(self, code: str) -> float:
         stream = self.streams.get(code)
-        rate = stream.rate if stream else self._configured(code)
-        kinds = len(self.catalogue.severity.keys() | {UNDECIDED}) + len(self.catalogue.families)
-        between = 1000 / self.settings.false_alarms_per_1000 * kinds * max(1, len(self.settings.stations))
-        return _designed(rate, self.settings.increase, between)
+        return stream.rate if stream else self._configured(code)
+
+    def _between(self) -> float:
+        """Parts between false alarms of each chart, so that all together keep the budget."""
+        kinds = len(self.catalogue.severity.keys() | {UNDECIDED}) + len(self.catalogue.families) + len(self.gap_codes)
+        return 1000 / self.settings.false_alarms_per_1000 * kinds * max(1, len(self.settings.stations))
 
     def follow(self, inspection: Inspection) -> list[Alarm]:
         """Chart one part; what must be done about it."""
@@ -141,6 +164,7 @@ class StationCharts:
             if stream := self.streams.get(code):
                 stream.value, stream.parts, stream.defective = 0.0, 0, 0
                 stream.run_parts, stream.run_defective = 0, 0
+                stream.gaps, stream.since_defect = [], -1
 
     def _remember(self, inspection: Inspection) -> None:
         if self.seen % RING_STEP == 0:
@@ -152,6 +176,8 @@ class StationCharts:
         state = ChartState(value=stream.value, parts=stream.parts, defective=stream.defective)
         state = advance(self.chart_of(code), state, defective)
         stream.value, stream.parts, stream.defective = state.value, state.parts, state.defective
+        if code in self.gap_codes:
+            _count_gap(stream, defective)
         stream.run_parts += 1
         stream.run_defective += defective
         if state.value == 0.0 and not self._open(code):
@@ -196,6 +222,8 @@ class StationCharts:
         stream = self.streams[code]
         if just_seen and self.catalogue.severity.get(code, 0) >= SEVERE:
             return True
+        if just_seen and code in self.gap_codes and self.gap_chart_of(code).signals(stream.gaps):
+            return True
         return stream.value >= self.chart_of(code).threshold and stream.defective >= self.settings.min_defective
 
     def _calm_enough(self, codes: list[str]) -> int:
@@ -206,6 +234,20 @@ class StationCharts:
 @lru_cache(maxsize=256)
 def _designed(rate: float, increase: float, between: float) -> Chart:
     return design(rate, increase, between)
+
+
+@lru_cache(maxsize=256)
+def _designed_gaps(rate: float, between: float) -> GapChart:
+    return design_gaps(rate, between)
+
+
+def _count_gap(stream: Stream, defective: bool) -> None:
+    if stream.since_defect >= 0:
+        stream.since_defect += 1
+    if defective:
+        if stream.since_defect > 0:
+            stream.gaps = [*stream.gaps[-(GAPS - 1) :], stream.since_defect]
+        stream.since_defect = 0
 
 
 def _at(text: str | None) -> datetime:
