@@ -219,6 +219,8 @@ def _answered(story: Story) -> Iterator[str]:
     if story.case:
         recovered = {True: "recovered", False: "did not recover", None: "not known yet whether it recovered"}
         case = story.case
+        if not case.shown_ranking:
+            yield f"  the ranking was hidden at first; suspected before it was shown: {case.suspicion or case.cause_id}"
         yield f"  confirmed: {case.cause_id} (trust {case.weight:.2f}, {recovered[case.recovered]})"
 
 
@@ -249,7 +251,13 @@ def as_data(story: Story) -> dict[str, Any]:
         ],
         "order": _order_data(story.order) if story.order else None,
         "responses": [{"at": one.received_at.isoformat(), "event": one.event.value} for one in story.responses],
-        "case": {"cause": story.case.cause_id, "trust": story.case.weight, "recovered": story.case.recovered}
+        "case": {
+            "cause": story.case.cause_id,
+            "trust": story.case.weight,
+            "recovered": story.case.recovered,
+            "shown_ranking": story.case.shown_ranking,
+            "suspicion": story.case.suspicion,
+        }
         if story.case
         else None,
     }

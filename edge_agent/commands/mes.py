@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from edge_agent.domain.faults import ConfigError
-from edge_agent.mes.book import Book, NotPossible, Order, written
+from edge_agent.mes.book import SUSPECTED, Book, NotPossible, Order, written
 from edge_agent.mes.office import FOLLOWED, Office, as_json, as_line, tls_context
 from edge_agent.mes.wire import Wire
 from edge_agent.observability import logs
@@ -215,6 +215,19 @@ def answer(
 
 
 @app.command()
+def suspect(
+    name: Name,
+    cause: Annotated[str, typer.Option(help="The cause that is suspected: its code, NONE or OTHER.")],
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Say what you suspect before you see a ranking; an order that hides its ranking shows it then.
+
+    Example: edge-agent mes suspect PM-1001 --cause A17
+    """
+    _write(state, name, SUSPECTED, suspicion=cause)
+
+
+@app.command()
 def close(
     name: Name,
     cause: Annotated[str, typer.Option(help="The cause that was found: its code, NONE or OTHER.")],
@@ -293,6 +306,9 @@ def _lines(order: Order) -> list[str]:
     ]
     for one in document.get("gathered") or ():
         lines.append(f"waits P{one['priority']}: {one['description']}; {one.get('suspect') or 'no suspect'}")
+    if document.get("rankingHidden"):
+        lines += [f"choose {one['causeCode']}: {one['name']}" for one in document.get("causeChoices") or ()]
+        lines.append(f"say first what you suspect: edge-agent mes suspect {order.mes_id} --cause CODE")
     for suspect in document.get("suspects", ()):
         lines.append(f"suspect {suspect['causeCode']}: {suspect['name']} ({suspect['grade']})")
         lines += [f"    do     {action['id']}: {action['text']}" for action in suspect["actions"]]

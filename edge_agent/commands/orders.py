@@ -41,11 +41,12 @@ def list_orders(
         orders = uow.orders.list(open_only=not everything)
     store.close()
     if form == "json":
-        typer.echo(json.dumps([_brief(order) for order in orders], indent=2))
+        typer.echo(json.dumps([_brief(order.shown()) for order in orders], indent=2))
         return
-    for order in orders:
+    for order in (one.shown() for one in orders):
         first = order.suspects[0] if order.suspects else None
         suspect = f"{first.cause_id} {first.name} ({first.grade})" if first else "no suspect"
+        suspect = "ranking hidden: say first what you suspect" if order.ranking_hidden else suspect
         typer.echo(f"{order.number}  rev {order.revision}  P{order.priority}  {order.state.value:9s}  {suspect}")
         typer.echo(f"    {order.problem}")
     if not orders:
@@ -60,7 +61,7 @@ def show(number: Number, state: State = None, config: Config = None, form: Forma
     """
     store = open_store(state, config)
     with store.reader() as uow:
-        order = _find(uow, number)
+        order = _find(uow, number).shown()
         analysis = uow.analyses.latest(order.incident_id)
         answers = [f"{one.received_at:%H:%M:%S} {one.event.value} {one.reason}" for one in _responses(uow, order)]
     store.close()
@@ -84,6 +85,7 @@ def respond(
     minutes: Annotated[float | None, typer.Option(help="Minutes it took.", min=0)] = None,
     by: Annotated[str, typer.Option(help="Role or pseudonym, never a name.")] = "operator",
     reason: Annotated[str, typer.Option(help="Why, e.g. of a rejection.")] = "",
+    suspicion: Annotated[str, typer.Option(help="What you suspect (catalogue id), before you see a ranking.")] = "",
     state: State = None,
     config: Config = None,
 ) -> None:
@@ -103,6 +105,7 @@ def respond(
         "rev": order.revision,
         "event": event.value,
         "reason": reason,
+        "suspicion": suspicion,
     }
     if cause or text or action or part or minutes is not None:
         body["actual"] = {
@@ -138,6 +141,33 @@ def respond(
 
 
 @app.command()
+def suspect(
+    number: Number,
+    cause: Annotated[str, typer.Option(help="The cause that you suspect (catalogue id, NONE or OTHER).")],
+    state: State = None,
+    config: Config = None,
+) -> None:
+    """Say what you suspect before you see a ranking; an order that hides its ranking shows it then.
+
+    Example: edge-agent orders suspect WO-0001 --cause A17
+    """
+    respond(
+        number,
+        ResponseEvent.RECEIVED,
+        cause="",
+        text="",
+        action=None,
+        part=None,
+        minutes=None,
+        by="operator",
+        reason="",
+        suspicion=cause,
+        state=state,
+        config=config,
+    )
+
+
+@app.command()
 def close(
     number: Number,
     cause: Annotated[str, typer.Option(help="The cause that was found (catalogue id, NONE or OTHER).")],
@@ -159,6 +189,7 @@ def close(
         action=action,
         part=None,
         minutes=minutes,
+        suspicion="",
         state=state,
         config=config,
     )
@@ -197,6 +228,8 @@ def _part(text: str) -> dict[str, Any]:
 def _confirms(order: WorkOrder, cause: str) -> str:
     if not cause:
         return ""
+    if order.ranking_hidden:
+        return ""
     return "yes" if order.suspects and order.suspects[0].cause_id == cause else "no"
 
 
@@ -209,6 +242,7 @@ def _brief(order: WorkOrder) -> dict[str, Any]:
         "priority": order.priority,
         "due_at": order.due_at.isoformat(),
         "problem": order.problem,
+        "ranking_hidden": order.ranking_hidden,
         "first_suspect": order.suspects[0].cause_id if order.suspects else None,
     }
 
@@ -258,6 +292,9 @@ def _lines(order: WorkOrder, analysis: Analysis | None) -> list[str]:
     if order.collects:
         lines += [f"waits    P{one.priority} {one.problem}; {one.suspect or 'no suspect'}" for one in order.gathered]
         return lines
+    if order.ranking_hidden:
+        lines += [f"choose   {cause_id}: {name}" for cause_id, name in order.choices]
+        lines.append(f"then: edge-agent orders suspect {order.number} --cause ID")
     lines += ["it could also be something that is not listed"] if order.open_set else []
     lines += [
         f"check {place} ({check.minutes:g} min{', lock out' * check.loto}): {check.text} [{check.criterion}]"

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from edge_agent.commands.stored import Config, State, open_store, person
+from edge_agent.learning.anchoring import Anchoring, anchoring
 from edge_agent.learning.learner import HISTORY, WEIGHTS, roll_back
+from edge_agent.learning.reconcile import ANCHORING_CASES
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -30,10 +32,11 @@ def list_versions(
     with store.reader() as uow:
         history: list[dict[str, Any]] = uow.facts.get(HISTORY) or []
         used = uow.facts.get(WEIGHTS)
+        found = anchoring(uow.answers.cases(limit=ANCHORING_CASES))
     store.close()
     rows = [_row(one, used) for one in history]
     if form == "json":
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps({"versions": rows, "anchoring": _anchored(found)}, indent=2))
         return
     for row in rows:
         mark = "*" if row["in_use"] else " "
@@ -43,6 +46,7 @@ def list_versions(
         )
     if not used:
         typer.echo("the catalogue alone is in use")
+    typer.echo(_said(found))
 
 
 @app.command()
@@ -63,6 +67,31 @@ def rollback(state: State = None, config: Config = None) -> None:
         typer.echo("nothing to roll back: the catalogue alone is in use", err=True)
         raise typer.Exit(1)
     typer.echo(f"in use: {'the catalogue alone' if now.version == 'seed' else now.version}")
+
+
+def _anchored(found: Anchoring) -> dict[str, Any]:
+    low, high = found.interval
+    return {
+        "shown": found.shown,
+        "shown_agree": found.shown_agree,
+        "blind": found.blind,
+        "blind_agree": found.blind_agree,
+        "gap": found.gap,
+        "gap_95": None if found.gap is None else [low, high],
+        "trust_in_yes": found.trust_in_yes,
+    }
+
+
+def _said(found: Anchoring) -> str:
+    counts = (
+        f"first suspect named: {found.shown_agree} of {found.shown} with the ranking in sight, "
+        f"{found.blind_agree} of {found.blind} before it was shown"
+    )
+    if found.gap is None:
+        return f"{counts}; how much people follow it is not known yet"
+    low, high = found.interval
+    gap = f"anchoring {found.gap:+.2f} (95 %: {low:+.2f} to {high:+.2f})"
+    return f"{counts}; {gap}; a bare yes counts {found.trust_in_yes:.2f}"
 
 
 def _row(kept: dict[str, Any], used: dict[str, Any] | None) -> dict[str, Any]:

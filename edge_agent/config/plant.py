@@ -144,6 +144,8 @@ class DiagnosisSection(Section):
     orders_per_shift: int = Field(default=6, ge=1)
     """Orders at most in a shift (``reports.shift_ends``). What is above it waits in one collecting order, released
     by priority; incidents of severity 9 and 10 pass."""
+    blind_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of orders that hide the ranking until somebody has said what they suspect, against anchoring."""
 
 
 class NoAnalystOptions(Section):

@@ -168,6 +168,7 @@ def job_response(message: InboundMessage, codes: PlantCodes | None = None) -> Jo
         mes_order_id=data.mes_order_id,
         reason=data.reason,
         actual=_actual(data.actual, codes or PlantCodes()) if data.actual else None,
+        suspicion=(codes or PlantCodes()).own_cause(data.suspicion) if data.suspicion else "",
     )
 
 

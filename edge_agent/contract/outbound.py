@@ -246,6 +246,7 @@ def work_order(
 
 
 def _job_order(order: WorkOrder, analysis: Analysis | None, verb: Verb, sender: Sender) -> payloads.JobOrder:
+    order = order.shown()
     job_state, dispatch_status = JOB_STATES[order.state]
     return payloads.JobOrder(
         job_order_id=order.order_id,
@@ -275,6 +276,8 @@ def _job_order(order: WorkOrder, analysis: Analysis | None, verb: Verb, sender: 
         inspection_ids=list(order.inspection_ids[:MAX_LISTED]),
         recurrence_of=order.recurrence_of,
         gathered=[_gathered(one) for one in order.gathered] if order.collects else None,
+        ranking_hidden=order.ranking_hidden,
+        cause_choices=_choices(order, sender.codes) if order.ranking_hidden else None,
         gathered_total=int(order.attributes["collects"]) if order.collects else None,
         mes_order_id=order.mes_order_id or None,
         state=order.state.value,
@@ -569,6 +572,8 @@ def _recommended(order: WorkOrder | None) -> str | None:
 
 
 def _parameters(order: WorkOrder, analysis: Analysis | None) -> list[payloads.Parameter]:
+    if order.ranking_hidden:  # the key names the first suspect's process step, the rest the ranking
+        return [payloads.Parameter(id=name, value=getattr(order, f"{name}_id")) for name in ("line", "station")]
     found = {"line": order.line_id, "station": order.station_id, "key": order.key, **order.attributes}
     if analysis is not None:
         found["analysisRev"] = str(analysis.revision)
@@ -577,6 +582,10 @@ def _parameters(order: WorkOrder, analysis: Analysis | None) -> list[payloads.Pa
         if top is not None:
             found["expectedCauseProbability"] = f"{top.p:.3f}"
     return [payloads.Parameter(id=name, value=value) for name, value in found.items()]
+
+
+def _choices(order: WorkOrder, codes: PlantCodes) -> list[payloads.CauseChoice]:
+    return [payloads.CauseChoice(cause_code=codes.cause(cause_id), name=name) for cause_id, name in order.choices]
 
 
 def _gathered(one: Gathered) -> payloads.GatheredPayload:

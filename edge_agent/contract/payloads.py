@@ -309,6 +309,13 @@ class ContainmentPayload(Payload):
     until: Instant | None = None
 
 
+class CauseChoice(Payload):
+    """A cause of the catalogue, by code and name."""
+
+    cause_code: str
+    name: str
+
+
 class GatheredPayload(Payload):
     """An incident that waits for an order of its own, as the collecting order lists it."""
 
@@ -352,6 +359,10 @@ class JobOrder(Payload):
     gathered: list[GatheredPayload] | None = None
     """Of a collecting order: what is above the limit of orders, most urgent first (a hundred at most)."""
     gathered_total: int | None = None
+    ranking_hidden: bool = False
+    """Suspects and checks come with the next revision, once a response has named a ``suspicion``. Show none before."""
+    cause_choices: list[CauseChoice] | None = None
+    """While the ranking is hidden: causes to choose a suspicion from, in an order that suggests nothing."""
     mes_order_id: str | None = None
     state: str
     job_state: str
@@ -489,6 +500,9 @@ class JobResponsePayload(Payload):
     mes_order_id: Line = ""
     reason: Text = ""
     return_status: int | None = None
+    suspicion: Annotated[str, Field(max_length=64)] = ""
+    """The cause that a person suspects before they have seen a ranking (code, NONE or OTHER). An order with a hidden
+    ranking shows it then; with any event."""
     actual: Actual | None = None
 
 

@@ -56,6 +56,8 @@ class JobResponse:
     mes_order_id: str = ""
     reason: str = ""
     actual: ActualCause | None = None
+    suspicion: str = ""
+    """The cause that the person suspects before the ranking is shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,5 +79,9 @@ class ConfirmedCase:
     confirmed_at: datetime
     first_suspect: str | None
     text: str = ""
+    shown_ranking: bool = True
+    """Was the ranking in sight before somebody said a cause?"""
+    suspicion: str | None = None
+    """What was suspected before the ranking was shown."""
     recovered: bool | None = None
     """Did the rate fall after the action? None: not known yet."""

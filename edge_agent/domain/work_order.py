@@ -57,6 +57,9 @@ _NEXT: Mapping[OrderState, frozenset[OrderState]] = {
 }
 
 
+SAY_FIRST = "Say first what you suspect; then the suspects and checks are shown."
+
+
 def may_become(state: OrderState, following: OrderState) -> bool:
     """Is the transition allowed? Terminal states never go back; forward jumps are (a plant may skip a step)."""
     return following in _NEXT.get(state, frozenset())
@@ -114,6 +117,8 @@ class WorkOrder:
         text: the summary that stands in the order; ``note`` is an unqualified LLM's text shown beside it, marked.
         checks: in the order that saves most minutes.
         gathered: the incidents of a collecting order, most urgent first; empty for an order of one incident.
+        ranking_hidden: nobody is shown the ranking before somebody has said what they suspect; see `shown`.
+        choices: of a blind order, causes to choose from in an order that suggests nothing: id and name.
     """
 
     order_id: UUID
@@ -146,6 +151,28 @@ class WorkOrder:
     recurrence_of: UUID | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     gathered: tuple[Gathered, ...] = ()
+    ranking_hidden: bool = False
+    choices: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def blind(self) -> bool:
+        """Was the ranking hidden at first? Then the first suspicion, or the cause that was named, is a person's own."""
+        return bool(self.choices)
+
+    def shown(self) -> "WorkOrder":
+        """The order as people may see it: without everything that tells the ranking, while that is hidden."""
+        if not self.ranking_hidden:
+            return self
+        return replace(
+            self,
+            text=f"{self.problem}. {SAY_FIRST}",
+            text_source="template",
+            note="",
+            equipment="",
+            suspects=(),
+            checks=(),
+            open_set=True,
+        )
 
     def moved(self, state: OrderState, *, at: datetime) -> "WorkOrder":
         """The order in its next state.

@@ -17,6 +17,7 @@ from edge_agent.domain.evidence import Polarity
 from edge_agent.domain.incident import Incident, IncidentState
 from edge_agent.domain.verdict import ActualCause, ConfirmedCase, JobResponse, ResponseEvent
 from edge_agent.domain.work_order import OrderState, WorkOrder, may_become
+from edge_agent.learning.anchoring import anchoring
 from edge_agent.ports import Clock, UnitOfWork
 
 TARGETS = {
@@ -30,9 +31,13 @@ TARGETS = {
 }
 """What a response makes of an order; ``received`` only says that it arrived."""
 
+SUSPICION = "suspicion"
+"""Attribute of a blind order: what somebody suspected before they saw the ranking."""
 CHECKED, LIKELY, LAZY, NO_FAULT = 0.7, 0.5, 0.3, 0.3
 """How far a label is trusted before the recovery test (docs/diagnosis.md)."""
 MIN_MINUTES = 2.0
+ANCHORING_CASES = 500
+"""So many of the newest cases say how much people follow a ranking that they see."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +48,14 @@ class Outcome:
         status: ``applied``, ``ignored`` or ``invalid``.
         order: the order after it, where it changed.
         case: what was learned, if anything.
+        revealed: the analysis whose ranking is shown from now on.
     """
 
     status: outbound.AckStatus
     detail: str = ""
     order: WorkOrder | None = None
     case: ConfirmedCase | None = None
+    revealed: Analysis | None = None
 
 
 def reconcile(uow: UnitOfWork, response: JobResponse, catalogue: Catalogue, *, sender: Sender, clock: Clock) -> Outcome:
@@ -61,12 +68,25 @@ def reconcile(uow: UnitOfWork, response: JobResponse, catalogue: Catalogue, *, s
         )
     )
     if outcome.order is not None:
+        if outcome.revealed is not None:
+            _show(uow, outcome.order, outcome.revealed, sender=sender, clock=clock)
         if outcome.order.is_terminal:
             # A repeated order (its receipt was lost) must not come after the clearing and be retained for ever.
             uow.outbox.settle(str(outcome.order.order_id), at=clock.now())
             uow.outbox.add(outbound.work_order_cleared(outcome.order, clock=clock))
         announce_index(uow, sender=sender, clock=clock)
     return outcome
+
+
+def _show(uow: UnitOfWork, order: WorkOrder, analysis: Analysis, *, sender: Sender, clock: Clock) -> None:
+    """Tell what was hidden: the order in full while it is open, and in any case the analyses."""
+    if not order.is_terminal:
+        uow.outbox.add(outbound.work_order(order, analysis, "update", sender=sender, clock=clock))
+    joined = [one for one in uow.incidents.open() if one.parent_id == order.incident_id]
+    for incident in [uow.incidents.get(order.incident_id), *joined]:
+        latest = uow.analyses.latest(incident.incident_id) if incident else None
+        if incident is not None and latest is not None:
+            uow.outbox.add(outbound.rca(latest, incident, order, sender=sender, clock=clock))
 
 
 def _apply(uow: UnitOfWork, response: JobResponse, catalogue: Catalogue, now: datetime) -> Outcome:
@@ -79,6 +99,8 @@ def _apply(uow: UnitOfWork, response: JobResponse, catalogue: Catalogue, now: da
         return Outcome(status="ignored", detail="this response was applied before")
     flag = f"answers revision {response.revision} of {order.revision}" if response.revision < order.revision else ""
     moved, why_not = _moved(order, response, now)
+    revealed = _revealed(moved or order, response, now)
+    moved = revealed or moved
     if moved is not None:
         uow.orders.save(moved)
         if moved.state is OrderState.CLOSED:
@@ -87,7 +109,22 @@ def _apply(uow: UnitOfWork, response: JobResponse, catalogue: Catalogue, now: da
     if moved is None and case is None:
         return Outcome(status="ignored", detail=why_not)
     detail = "; ".join(text for text in (flag, why_not) if text)
-    return Outcome(status="applied", detail=detail, order=moved, case=case)
+    shown = uow.analyses.latest(order.incident_id) if revealed else None
+    return Outcome(status="applied", detail=detail, order=moved, case=case, revealed=shown)
+
+
+def _revealed(order: WorkOrder, response: JobResponse, now: datetime) -> WorkOrder | None:
+    """The order with its ranking in sight, once somebody said what they suspect, or it is done; None: as it was."""
+    if not order.ranking_hidden or not (response.suspicion or order.is_terminal):
+        return None
+    said = {SUSPICION: response.suspicion} if response.suspicion else {}
+    return replace(
+        order,
+        revision=order.revision + 1,
+        updated_at=now,
+        ranking_hidden=False,
+        attributes={**order.attributes, **said},
+    )
 
 
 def _moved(order: WorkOrder, response: JobResponse, now: datetime) -> tuple[WorkOrder | None, str]:
@@ -152,10 +189,12 @@ def _learned(
         code=incident.code,
         line_id=order.line_id,
         tokens=signs(analysis),
-        weight=label_weight(actual, cause_id),
+        weight=label_weight(actual, cause_id, prompted=prompted(actual, cause_id, order), trust=trust_in_yes(uow)),
         confirmed_at=now,
         first_suspect=order.suspects[0].cause_id if order.suspects else None,
         text=text,
+        shown_ranking=not order.blind,
+        suspicion=order.attributes.get(SUSPICION),
     )
     uow.answers.save_case(case)
     return case
@@ -188,11 +227,29 @@ def signs(analysis: Analysis) -> dict[str, int]:
     return found
 
 
-def label_weight(actual: ActualCause, cause_id: str) -> float:
-    """How far to trust what was said. Agreeing costs nothing, so agreeing without any work done is trusted least."""
+def prompted(actual: ActualCause, cause_id: str, order: WorkOrder) -> bool:
+    """Does the answer repeat what the order said first? A person who named it before they saw it repeats nothing."""
+    if order.blind and order.attributes.get(SUSPICION, cause_id) == cause_id:
+        return False
+    first = order.suspects[0].cause_id if order.suspects else None
+    return actual.confirms == "yes" or cause_id == first
+
+
+def trust_in_yes(uow: UnitOfWork) -> float:
+    """What a bare yes to a shown ranking is worth here, by what people say who have not seen it."""
+    return anchoring(uow.answers.cases(limit=ANCHORING_CASES)).trust_in_yes
+
+
+def label_weight(actual: ActualCause, cause_id: str, *, prompted: bool, trust: float = 1.0) -> float:
+    """How far to trust what was said. Agreeing costs nothing, so agreeing without any work done is trusted least.
+
+    Args:
+        prompted: it repeats the first suspect that was shown.
+        trust: factor for a bare yes, see `trust_in_yes`.
+    """
     if cause_id == NONE:
         return NO_FAULT
     worked = bool(actual.action_ids or actual.parts) and (actual.minutes is None or actual.minutes >= MIN_MINUTES)
     if worked:
         return CHECKED
-    return LAZY if actual.confirms == "yes" else LIKELY
+    return round(LAZY * trust, 3) if prompted else LIKELY

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 from scipy import special
 
 from edge_agent.domain.cause import NONE, Catalogue
@@ -18,7 +19,8 @@ SIGNIFICANT = 0.02
 RECOVERED_BELOW, UNCHANGED_ABOVE = 0.5, 0.3
 """Recovered: significantly below half the old rate. Failed: significantly above three tenths of it."""
 GIVE_UP_PARTS = 1000
-PASSED_WEIGHTS = {0.7: 1.0, 0.5: 0.7, 0.3: 0.5}
+WEIGHTS, PASSED_WEIGHTS = (0.0, 0.3, 0.5, 0.7), (0.0, 0.5, 0.7, 1.0)
+"""What a label is worth before a passed test, and after; between these in proportion."""
 FAILED_FACTOR = 0.3
 
 
@@ -71,7 +73,9 @@ def adjusted_weight(case: ConfirmedCase, recovered: bool) -> float:
     """The label's weight once the test has spoken. "No fault" earns nothing by a rate that fell by itself."""
     if not recovered:
         return round(case.weight * FAILED_FACTOR, 3)
-    return case.weight if case.cause_id == NONE else PASSED_WEIGHTS.get(case.weight, case.weight)
+    if case.cause_id == NONE:
+        return case.weight
+    return round(float(np.interp(case.weight, WEIGHTS, PASSED_WEIGHTS)), 3)
 
 
 def as_record(trial: Trial) -> dict[str, Any]:

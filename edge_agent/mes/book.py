@@ -22,6 +22,8 @@ AGAIN_AFTER_S = 30.0
 TRIES = 8
 """... so often; then a person has to look."""
 FIRST_NUMBER = 1001
+SUSPECTED = "received"
+"""The event that carries a suspicion: it changes no state."""
 
 NEXT: Mapping[str, tuple[str, ...]] = {
     "new": ("accepted", "rejected", "closed"),
@@ -204,6 +206,7 @@ class Book:
         reason: str = "",
         actual: Mapping[str, Any] | None = None,
         rev: int | None = None,
+        suspicion: str = "",
     ) -> Answer:
         """Write an answer down, to be said at once.
 
@@ -211,13 +214,18 @@ class Book:
             name: the order's id, its number at the box, or ours.
             actual: what was found and done: ``causeCode``, ``causeText``, ``actions``, ``parts``, ``minutes``,
                 ``personnel``; what follows from the order is added.
+            suspicion: the cause that somebody suspects before they have seen a ranking; with ``received``.
             rev: the revision that the person had before him; None: the newest.
 
         Raises:
             NotPossible: no such order; an answer that its state does not allow; a closing without a cause.
         """
         order = self.order(name)
-        if event not in order.may:
+        if event == SUSPECTED and not (suspicion and order.may):
+            raise NotPossible(
+                f"{order.mes_id} is {order.state}: a suspicion needs a cause and an order that is not done"
+            )
+        if event != SUSPECTED and event not in order.may:
             allowed = ", ".join(order.may) or "nothing more"
             raise NotPossible(f"{order.mes_id} is {order.state}: it can be {allowed}, not {event}")
         if event == "closed" and not (actual or {}).get("causeCode"):
@@ -234,13 +242,15 @@ class Book:
             mes_id=order.mes_id,
             reason=reason,
             actual=None if actual is None else _completed(order.document, actual),
+            suspicion=suspicion,
         )
         now = time.time()
         self._db.execute(
             "INSERT INTO answers (id, order_id, event, topic, body, made_at, due_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (answer_id, order.order_id, event, f"{order.root}/in/wo/{order.order_id}/response", body, now, now),
         )
-        self._db.execute("UPDATE orders SET state = ?, changed_at = ? WHERE id = ?", (event, now, order.order_id))
+        state = order.state if event == SUSPECTED else event
+        self._db.execute("UPDATE orders SET state = ?, changed_at = ? WHERE id = ?", (state, now, order.order_id))
         return self._answers("id = ?", (answer_id,))[0]
 
     def due(self, now: float) -> list[Answer]:
@@ -356,7 +366,8 @@ def _completed(document: Mapping[str, Any], actual: Mapping[str, Any]) -> dict[s
     """With what follows from the order: which analysis it answers, and whether its first suspect was right."""
     suspected = [str(each["causeCode"]) for each in document.get("suspects", ())]
     found = str(actual.get("causeCode") or "")
-    right = confirms(document.get("expectedCause"), suspected, found) if found else ""
+    judged = found and not document.get("rankingHidden")
+    right = confirms(document.get("expectedCause"), suspected, found) if judged else ""
     return {"rcaId": document.get("rcaId"), "confirms": right, **actual}
 
 

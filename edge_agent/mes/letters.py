@@ -55,12 +55,14 @@ def response(
     mes_id: str = "",
     reason: str = "",
     actual: Mapping[str, Any] | None = None,
+    suspicion: str = "",
 ) -> bytes:
     """What became of an order: ``accepted``, ``rejected``, ``started``, ``held``, ``completed``, ``closed``, ...
 
     Args:
         order: the box's document (``jobOrderId`` and ``rev`` are repeated).
         actual: what was found and done; with ``closed``.
+        suspicion: the cause that somebody suspects before they have seen a ranking.
     """
     data: dict[str, Any] = {
         "responseId": response_id,
@@ -71,6 +73,8 @@ def response(
     }
     if reason:
         data["reason"] = reason
+    if suspicion:
+        data["suspicion"] = suspicion
     if actual is not None:
         data["actual"] = dict(actual)
     return sealed(source, response_id, f"jobresponse.{event}", data)

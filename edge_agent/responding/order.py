@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import sha256
 from uuid import UUID
 
 from edge_agent.contract import outbound
@@ -101,6 +102,19 @@ def new_order(
         ),
         case,
     )
+
+
+def is_blind(order_id: UUID, share: float) -> bool:
+    """Does this order hide its ranking at first? Decided by a hash of its id: the same at every look, and by nobody."""
+    return int.from_bytes(sha256(order_id.bytes).digest()[:8]) < share * 2**64
+
+
+def blinded(order: WorkOrder, case: Case) -> WorkOrder:
+    """The order with its ranking hidden, and the causes of its defect classes to choose from, by id."""
+    codes = set(case.incident.class_counts) | {case.incident.code}
+    able = [cause for cause in case.catalogue.causes if codes & cause.classes.keys()] or case.catalogue.causes
+    choices = sorted((cause.cause_id, cause.name) for cause in able)
+    return replace(order, ranking_hidden=True, choices=tuple(choices))
 
 
 def revised_order(order: WorkOrder, case: Case, *, at: datetime) -> WorkOrder:
@@ -254,7 +268,8 @@ def issue(uow: UnitOfWork, order: WorkOrder, case: Case, verb: outbound.Verb, *,
     """Save an order and put it, its analysis and the index into the outbox: one transaction."""
     uow.orders.save(order)
     uow.outbox.add(outbound.work_order(order, case.analysis, verb, sender=sender, clock=clock))
-    uow.outbox.add(outbound.rca(case.analysis, case.incident, order, sender=sender, clock=clock))
+    if not order.ranking_hidden:  # else the ranking follows when somebody has said what they suspect
+        uow.outbox.add(outbound.rca(case.analysis, case.incident, order, sender=sender, clock=clock))
     announce_index(uow, sender=sender, clock=clock)
 
 

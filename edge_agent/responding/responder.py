@@ -28,7 +28,9 @@ from edge_agent.responding.correlate import onset_at
 from edge_agent.responding.order import (
     REVISABLE,
     Case,
+    blinded,
     containment,
+    is_blind,
     issue,
     joined_order,
     new_order,
@@ -262,7 +264,8 @@ class Responder:
         uow.incidents.save(child)
         joined = joined_order(order, replace(case, incident=child), at=self._clock.now())
         uow.orders.save(joined)
-        uow.outbox.add(outbound.rca(case.analysis, child, joined, sender=self._sender, clock=self._clock))
+        if not joined.ranking_hidden:
+            uow.outbox.add(outbound.rca(case.analysis, child, joined, sender=self._sender, clock=self._clock))
         if joined.revision == order.revision:
             return
         parent = uow.analyses.latest(order.incident_id)
@@ -288,6 +291,8 @@ class Responder:
             recurrence_of=earlier.order_id if earlier else None,
             key=key,
         )
+        if is_blind(order.order_id, self._settings.blind_share):
+            order = blinded(order, case)
         issue(uow, order, case, "create", sender=self._sender, clock=self._clock)
         said.append(("order.issued", order))
         log.info("work order issued", order=order.number, priority=order.priority, key=key)

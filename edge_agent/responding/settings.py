@@ -21,6 +21,7 @@ class Settings:
         increase: the rise the charts are designed for.
         false_alarms_per_1000: budget of the whole family of charts.
         orders_per_shift: orders at most in a shift; what is above it waits in one collecting order.
+        blind_share: share of orders that hide the ranking until somebody has said what they suspect.
         shift_ends, timezone: local times (``HH:MM``) at which shifts end, and where.
         revise_after: an order is revised at most this often in line time.
         history_parts: how many parts before the onset evidence compares with.
@@ -40,6 +41,7 @@ class Settings:
     storm_keys: int = 3
     storm_window: timedelta = timedelta(minutes=15)
     orders_per_shift: int = 6
+    blind_share: float = 0.1
     shift_ends: tuple[str, ...] = ("06:00", "14:00", "22:00")
     timezone: str = "UTC"
     revise_after: timedelta = timedelta(seconds=5)
@@ -83,6 +85,7 @@ def settings_of(configuration: Configuration) -> Settings:
         min_defective=trigger.min_defective,
         close_after_good_factor=trigger.close_after_good_factor,
         storm_keys=plant.diagnosis.storm_keys,
+        blind_share=plant.diagnosis.blind_share,
         orders_per_shift=plant.diagnosis.orders_per_shift,
         shift_ends=tuple(plant.reports.shift_ends),
         timezone=plant.reports.timezone,

@@ -139,9 +139,16 @@ def _row(order: Order) -> dict[str, Any]:
 
 def _safe(document: Mapping[str, Any]) -> dict[str, Any]:
     """The box's document with only such links as a browser may follow, and nothing missing."""
-    lists = {name: document.get(name) or [] for name in ("suspects", "checks", "imageRefs", "gathered")}
+    lists = {name: document.get(name) or [] for name in ("suspects", "checks", "imageRefs", "gathered", "causeChoices")}
     lists["imageRefs"] = [one for one in lists["imageRefs"] if _is_web(one.get("uri", ""))]
-    defaults = {"text": "", "note": None, "openSet": False, "containment": None, "endTime": None}
+    defaults = {
+        "text": "",
+        "note": None,
+        "openSet": False,
+        "rankingHidden": False,
+        "containment": None,
+        "endTime": None,
+    }
     return {**defaults, **document, **lists}
 
 
@@ -162,7 +169,7 @@ def _answer(form: Mapping[str, list[str]]) -> dict[str, Any]:
         return form.get(name, [""])[0].strip()
 
     event = one("event")
-    given: dict[str, Any] = {"event": event, "reason": one("reason")[:1_000]}
+    given: dict[str, Any] = {"event": event, "reason": one("reason")[:1_000], "suspicion": one("suspicion")[:64]}
     if one("rev").isdigit():
         given["rev"] = int(one("rev"))
     if event == "closed":

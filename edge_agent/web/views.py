@@ -232,6 +232,7 @@ def _photos(seen: Inspection, house: House) -> dict[str, str]:
 
 def order_row(order: WorkOrder, house: House) -> dict[str, Any]:
     """An order in a list."""
+    order = order.shown()
     return {
         "id": str(order.order_id),
         "number": order.number,
@@ -280,7 +281,9 @@ def order_view(uow: UnitOfWork, house: House, order_id: UUID) -> dict[str, Any] 
     order = uow.orders.get(order_id)
     if order is None:
         return None
-    analysis = None if order.collects else uow.analyses.get(order.analysis_id)
+    order = order.shown()
+    silent = order.collects or order.ranking_hidden
+    analysis = None if silent else uow.analyses.get(order.analysis_id)
     data = order_data(uow, house.images, order, house.catalogue, house.letterhead, image_address)
     facts = {fact.evidence_id: fact for fact in analysis.evidence} if analysis else {}
     for suspect in data["suspects"]:

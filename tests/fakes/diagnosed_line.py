@@ -20,7 +20,11 @@ SENDER = Sender(
     agent="box-1", topic_root="e/s/a/L1/c/_inspect/v1/box-1", uri_base="http://box-1:8080", software_version="0"
 )
 SETTINGS = Settings(
-    line_id="L1", stations=("aoi-1",), baseline_rate=dict.fromkeys(CLASSES, 0.003), measure_background=False
+    line_id="L1",
+    stations=("aoi-1",),
+    baseline_rate=dict.fromkeys(CLASSES, 0.003),
+    measure_background=False,
+    blind_share=0.0,
 )
 
 

@@ -226,7 +226,7 @@ def test_whatever_comes_in_whatever_order(plant: Plant, answers: list[tuple[str,
 def test_labels_are_trusted_by_how_they_were_found(actual: ActualCause, cause: str, weight: float) -> None:
     found, _ = known_cause(actual, pcb())
     assert found == cause
-    assert label_weight(actual, found) == weight
+    assert label_weight(actual, found or "", prompted=actual.confirms == "yes") == weight
 
 
 def test_nothing_said_is_nothing_learned() -> None:

@@ -57,6 +57,7 @@ def work_order_sheet(
         catalogue: for the coded causes of the close-out form and the names of past causes.
         letterhead: who prints, and in which time zone.
     """
+    order = order.shown()
     incident, analysis = _subject(uow, order)
     record = {"order": order, "incident": incident, "analysis": analysis}
     return PrintJob(
@@ -75,6 +76,7 @@ def order_data(
     address: Address = file_address,
 ) -> dict[str, Any]:
     """Everything that is said of an order, for paper and for the page; ``address`` makes pictures findable there."""
+    order = order.shown()
     incident, analysis = _subject(uow, order)
     code = incident.code if incident else ""
     seen = _inspections(uow, order, incident)
@@ -103,10 +105,10 @@ def order_data(
 
 
 def _subject(uow: UnitOfWork, order: WorkOrder) -> tuple[Incident | None, Analysis | None]:
-    """What one order is about; a collecting order is about many and shows none of them alone."""
+    """What one order is about: of many incidents none alone, and no analysis while the ranking is hidden."""
     if order.collects:
         return None, None
-    return uow.incidents.get(order.incident_id), uow.analyses.get(order.analysis_id)
+    return uow.incidents.get(order.incident_id), None if order.ranking_hidden else uow.analyses.get(order.analysis_id)
 
 
 def as_json(value: Mapping[str, Any]) -> bytes:
@@ -149,6 +151,7 @@ def _head(order: WorkOrder, letterhead: Letterhead) -> dict[str, Any]:
         "text_source": order.text_source,
         "note": order.note,
         "open_set": order.open_set,
+        "ranking_hidden": order.ranking_hidden,
         "recurrence": order.recurrence_of is not None,
     }
 
@@ -309,7 +312,7 @@ def _trace(
         "Model": ", ".join(sorted({model_name(part) for part in seen} - {""})),
         "Catalogue": f"{catalogue.domain} {catalogue.version}",
         "Order id": str(order.order_id),
-        "Key": order.key,
+        "Key": "" if order.ranking_hidden else order.key,
     }
     if analysis:
         rows["Engine"] = ", ".join(f"{name} {version}" for name, version in sorted(analysis.engine.items()))

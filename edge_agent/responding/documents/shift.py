@@ -250,6 +250,7 @@ def _period(start: datetime, end: datetime, letterhead: Letterhead) -> dict[str,
 
 
 def _order(order: WorkOrder, answers: Sequence[JobResponse], letterhead: Letterhead) -> dict[str, str]:
+    order = order.shown()
     return {
         "number": f"{order.number} r{order.revision}",
         "state": str(order.state),

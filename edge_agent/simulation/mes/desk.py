@@ -189,4 +189,5 @@ def _response(order: Mapping[str, Any], mes_id: str, step: Step) -> bytes:
         mes_id=mes_id,
         reason=step.reason,
         actual=step.actual,
+        suspicion=step.suspicion,
     )

@@ -17,6 +17,7 @@ ASKS = 0.15
 LATE = 0.15
 TWICE = 0.20
 WRONG = 0.10
+KNOWS = 0.5
 NOTHING_FOUND = "NONE"
 REASONS = ("no maintenance window this shift, please contain", "equipment is not ours, ask the process engineer")
 QUESTIONS = ("which lot is affected?", "is the line to be stopped for the check?", "who has the spare part?")
@@ -35,6 +36,7 @@ class Step:
     event: str
     after_min: float
     reason: str = ""
+    suspicion: str = ""
     actual: Mapping[str, Any] | None = None
     repairs: bool = False
     copies: int = 1
@@ -76,7 +78,8 @@ class Technician:
         return self._work(random, order, fault, review_min)
 
     def _work(self, random: Random, order: Mapping[str, Any], fault: Fault | None, review_min: float) -> list[Step]:
-        steps = [Step(event="accepted", after_min=review_min)]
+        suspicion = self._suspicion(order, fault) if order.get("rankingHidden") else ""
+        steps = [Step(event="accepted", after_min=review_min, suspicion=suspicion)]
         at = review_min + random.uniform(2, 8) * float(order.get("priority", 3))
         if random.random() < self.habits.asks:
             steps.append(Step(event="held", after_min=at, reason=random.choice(QUESTIONS)))
@@ -89,6 +92,14 @@ class Technician:
         copies = 2 if random.random() < self.habits.twice else 1
         actual = self._actual(random, order, fault, minutes)
         return [*steps, Step(event="closed", after_min=at, actual=actual, copies=copies)]
+
+    def _suspicion(self, order: Mapping[str, Any], fault: Fault | None) -> str:
+        """Before they see the ranking, half of the time they are right."""
+        random = Random(f"{self.seed}/{order['jobOrderId']}/suspicion")
+        choices = [str(one["causeCode"]) for one in order.get("causeChoices") or ()]
+        if not choices or random.random() < KNOWS:
+            return fault.cause_id if fault else NOTHING_FOUND
+        return random.choice(choices)
 
     def _actual(
         self, random: Random, order: Mapping[str, Any], fault: Fault | None, minutes: float
