@@ -706,6 +706,19 @@ class Written:
     latency_ms: float
 
 
+class SentenceModel(Protocol):
+    """Says how alike sentences are."""
+
+    @property
+    def name(self) -> str:
+        """Name and version."""
+        ...
+
+    def vectors(self, sentences: Sequence[str]) -> npt.NDArray[np.float32]:
+        """A row of unit length for each sentence; the product of two says how alike they are. Raises Transient."""
+        ...
+
+
 class Analyst(Protocol):
     """A language model that writes. It decides nothing, and nothing it writes is used unchecked."""
 

@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 
 from edge_agent.adapters.clock import SystemClock
+from edge_agent.adapters.sentences.minilm import MiniLm
 from edge_agent.adapters.store.codec import decode, encode
 from edge_agent.adapters.store.database import Database
 from edge_agent.domain.cause import Catalogue
@@ -78,6 +79,7 @@ class DiagnosisProcess:
                 "catalogue": catalogue,
                 "settings": settings,
                 "encode": encode,
+                "open_sentences": MiniLm if settings.sentence_model else None,
             },
             name="diagnosis",
         )

@@ -139,6 +139,8 @@ class DiagnosisSection(Section):
     """FMEA file, relative to the configuration folder."""
     priority_table: Path | None = None
     trigger: TriggerSection = TriggerSection()
+    sentence_model: Path | None = None
+    """Folder of the model that finds similar cases by meaning (`scripts/fetch_sentences`); default: by their words."""
     storm_keys: int = Field(default=3, ge=1)
     """More new incidents than this in 15 minutes share one collecting order."""
     orders_per_shift: int = Field(default=6, ge=1)

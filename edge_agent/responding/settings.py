@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 from edge_agent.config import Configuration
 from edge_agent.domain.plant import Signal
@@ -21,6 +22,7 @@ class Settings:
         increase: the rise the charts are designed for.
         false_alarms_per_1000: budget of the whole family of charts.
         orders_per_shift: orders at most in a shift; what is above it waits in one collecting order.
+        sentence_model: folder of the model that finds similar cases.
         blind_share: share of orders that hide the ranking until somebody has said what they suspect.
         shift_ends, timezone: local times (``HH:MM``) at which shifts end, and where.
         revise_after: an order is revised at most this often in line time.
@@ -42,6 +44,7 @@ class Settings:
     storm_window: timedelta = timedelta(minutes=15)
     orders_per_shift: int = 6
     blind_share: float = 0.1
+    sentence_model: Path | None = None
     shift_ends: tuple[str, ...] = ("06:00", "14:00", "22:00")
     timezone: str = "UTC"
     revise_after: timedelta = timedelta(seconds=5)
@@ -85,8 +88,14 @@ def settings_of(configuration: Configuration) -> Settings:
         min_defective=trigger.min_defective,
         close_after_good_factor=trigger.close_after_good_factor,
         storm_keys=plant.diagnosis.storm_keys,
+        sentence_model=_sentence_model(configuration),
         blind_share=plant.diagnosis.blind_share,
         orders_per_shift=plant.diagnosis.orders_per_shift,
         shift_ends=tuple(plant.reports.shift_ends),
         timezone=plant.reports.timezone,
     )
+
+
+def _sentence_model(configuration: Configuration) -> Path | None:
+    folder = configuration.plant.diagnosis.sentence_model
+    return configuration.resolve(folder) if folder else None

@@ -24,6 +24,7 @@ from edge_agent.responding.evidence.window import made_at
 from edge_agent.responding.order import containment, photos
 from edge_agent.responding.rank import rank, unknown_score
 from edge_agent.responding.settings import Settings
+from edge_agent.responding.similarity import Similar
 from edge_agent.responding.text import summary
 from edge_agent.responding.vote import earned
 
@@ -74,6 +75,7 @@ class WorkingOut:
 
     Args:
         with_evidence: collect evidence; without, an alarm is still answered, on what was known before.
+        similar: finds similar cases; default: by their words.
     """
 
     def __init__(
@@ -84,12 +86,14 @@ class WorkingOut:
         settings: Settings,
         clock: Clock,
         with_evidence: bool = True,
+        similar: Similar | None = None,
     ) -> None:
         self._uow = uow
         self._catalogue = catalogue
         self._settings = settings
         self._clock = clock
         self._with_evidence = with_evidence
+        self._similar = similar
         self._charts: dict[str, StationCharts] = {}
 
     def step(self) -> Step | None:
@@ -164,6 +168,8 @@ class WorkingOut:
         previous = self._uow.analyses.latest(incident.incident_id)
         if self._with_evidence:
             window = gather(self._uow, incident, parts, charts, self._settings)
+            if self._similar is not None:
+                window = replace(window, similar=self._similar)
             return analyse(window, known, previous, clock=self._clock)
         evidence = previous.evidence if previous else ()
         hypotheses = rank(self._catalogue, evidence, incident, known.background, known.weights)

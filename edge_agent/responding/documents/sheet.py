@@ -31,6 +31,7 @@ from edge_agent.responding.documents.pictures import (
     to_golden,
 )
 from edge_agent.responding.documents.unknowns import unknowns
+from edge_agent.responding.evidence.similar_cases import BY, CASES
 
 PRIORITY_WORDS: Mapping[int, str] = {1: "now", 2: "this shift", 3: "planned", 4: "log only"}
 _PHOTOS = 3
@@ -96,7 +97,8 @@ def order_data(
         "unchecked": unknowns(facts.values()),
         "checks": [_check(check) for check in order.checks],
         "containment": _containment(order, letterhead),
-        "cases": [_case(case, catalogue, letterhead) for case in _similar(uow, order, code)],
+        "cases_by": _compared_by(analysis),
+        "cases": [_case(case, catalogue, letterhead) for case in _similar(uow, order, code, analysis)],
         "causes": _coded_causes(order, analysis, catalogue),
         "closing": close_out(uow, order, catalogue, letterhead),
         "trace": _trace(order, analysis, seen, catalogue, letterhead),
@@ -237,8 +239,18 @@ def _follows(earlier: str, later: str) -> bool:
     return len(first["number"]) == len(second["number"]) and int(second["number"]) == int(first["number"]) + 1
 
 
-def _similar(uow: UnitOfWork, order: WorkOrder, code: str) -> list[ConfirmedCase]:
-    """Past cases of the class, those of this line first, newest first."""
+def _compared_by(analysis: Analysis | None) -> str:
+    return next((one.provenance[BY] for one in analysis.evidence if BY in one.provenance), "") if analysis else ""
+
+
+def _similar(uow: UnitOfWork, order: WorkOrder, code: str, analysis: Analysis | None) -> list[ConfirmedCase]:
+    """The cases that the analysis found most alike; else those of the class, those of this line first, newest first."""
+    found = (
+        next((one.provenance[CASES] for one in analysis.evidence if CASES in one.provenance), "") if analysis else ""
+    )
+    if found:
+        known = {str(case.order_id): case for case in uow.answers.cases()}
+        return [known[one] for one in found.split() if one in known][:_CASES_SHOWN]
     cases = [case for case in uow.answers.cases() if case.code == code and case.order_id != order.order_id]
     return sorted(cases, key=lambda case: case.line_id != order.line_id)[:_CASES_SHOWN]
 

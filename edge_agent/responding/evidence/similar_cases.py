@@ -5,9 +5,12 @@ from collections import Counter
 from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.domain.verdict import ConfirmedCase
 from edge_agent.responding.evidence.window import Window, fact
+from edge_agent.responding.similarity import sentence
 from edge_agent.responding.words import number
 
-TOOL = "cases.similar@1"
+TOOL = "cases.similar@2"
+CASES, BY = "cases", "compared by"
+"""Where the fact's provenance keeps the orders of the cases, most alike first, and what found them."""
 NEAREST = 3
 ALIKE = 0.3
 
@@ -32,7 +35,8 @@ def nearest(tokens: frozenset[str], cases: tuple[ConfirmedCase, ...]) -> list[tu
 def find(window: Window, evidence: list[Evidence]) -> list[Evidence]:
     """A fact about the most similar confirmed cases; none when there are none. It has no token: cases teach the
     ranking through its weights, and must not be counted twice."""
-    found = nearest(present_tokens(evidence), window.cases)
+    said = sentence(present_tokens(evidence))
+    found = window.similar.nearest(said, window.cases, NEAREST)
     if not found:
         return []
     causes = Counter(case.cause_id for _, case in found)
@@ -42,6 +46,13 @@ def find(window: Window, evidence: list[Evidence]) -> list[Evidence]:
     )
     return [
         fact(
-            window, tool=TOOL, token=None, statement=statement, present=True, strength=found[0][0], n=len(window.cases)
+            window,
+            tool=TOOL,
+            token=None,
+            statement=statement,
+            present=True,
+            strength=found[0][0],
+            n=len(window.cases),
+            provenance={CASES: " ".join(str(case.order_id) for _, case in found), BY: window.similar.by},
         )
     ]

@@ -15,6 +15,7 @@ from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.plant import PlantEvent, Sample, Signal
 from edge_agent.domain.token import signal_of
 from edge_agent.domain.verdict import ConfirmedCase
+from edge_agent.responding.similarity import ByWords, Similar
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,6 +32,7 @@ class Window:
         series: process signals over the whole span; a known signal without readings is there and empty.
         expected: the catalogue's vocabulary; only these tokens can tell causes apart.
         base_rates: class to its normal share of defective parts.
+        similar: finds similar cases.
         size_wh_px: extent of the part in golden-image pixels.
     """
 
@@ -46,6 +48,7 @@ class Window:
     cases: tuple[ConfirmedCase, ...] = ()
     expected: frozenset[str] = frozenset()
     base_rates: Mapping[str, float] = field(default_factory=dict)
+    similar: Similar = field(default_factory=ByWords)
     size_wh_px: tuple[float, float] = (640.0, 640.0)
 
     def signal_label(self, name: str) -> str:

@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[3]
 TEMPLATE = ROOT / "plant_config" / "demo"
 LANGUAGE_MODEL = ROOT / ".cache" / "models" / "smollm2-135m-instruct-q4.gguf"
 """Where scripts/fetch_llm puts it."""
+SENTENCE_MODEL = ROOT / ".cache" / "models" / "minilm"
+"""Where scripts/fetch_sentences puts it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,8 @@ def write(places: Places, broker: BrokerAddress, *, model: Path | None) -> str:
     }
     for key in ("catalogue", "priority_table"):
         plant["diagnosis"][key] = str((TEMPLATE / plant["diagnosis"][key]).resolve())
+    if (SENTENCE_MODEL / "card.json").is_file():
+        plant["diagnosis"]["sentence_model"] = str(SENTENCE_MODEL)
     plant["analyst"] = _analyst(model)
     _dump(places.config / "plant.yaml", plant)
     _write_station(places)

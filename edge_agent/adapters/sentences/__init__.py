@@ -1,0 +1,1 @@
+"""Models that say how alike two sentences are."""
