@@ -1,15 +1,17 @@
 """How often evidence tools fire when there is nothing to find: defects come more often, at random places, at random."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from time import perf_counter
 from uuid import UUID
 
 from edge_agent.domain.cause import Catalogue
-from edge_agent.domain.evidence import Polarity
+from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.domain.incident import Incident, IncidentState
 from edge_agent.responding.correlate import ONSET_AT, tallied
-from edge_agent.responding.evidence import collect
+from edge_agent.responding.evidence import TOOLS, collect
 from edge_agent.responding.evidence.window import Window, made_at
 from edge_agent.simulation.runs import SIZE_PX, Disturbance, Run, record
 
@@ -17,6 +19,8 @@ START = datetime(2026, 1, 5, 6, 0, tzinfo=UTC)
 PARTS, ONSET, RAISED = 210, 140, 0.3
 BASE_RATE = 0.005
 FLOOR = 0.02
+TRUE_HERE = ("class:", "sp:uniform", "tm:step")
+"""What a run without a cause really shows: defects that come more often, everywhere, from one part on."""
 
 
 def measure(catalogue: Catalogue, runs: int, *, first_seed: int = 1) -> dict[str, tuple[int, int]]:
@@ -27,12 +31,64 @@ def measure(catalogue: Catalogue, runs: int, *, first_seed: int = 1) -> dict[str
     fired: Counter[str] = Counter()
     looked: Counter[str] = Counter()
     for seed in range(first_seed, first_seed + runs):
-        family = "missing_copper" if seed % 2 else "extra_copper"
-        for one in collect(window_of(_causeless(seed, catalogue.classes_of(family)), family, catalogue)):
+        for one in collect(_calm_window(catalogue, seed)):
             if one.token and one.token in catalogue.background and one.polarity is not Polarity.UNKNOWN:
                 looked[one.token] += 1
                 fired[one.token] += one.polarity is Polarity.PRESENT and not one.confounded_with
     return {token: (fired[token], looked[token]) for token in sorted(looked)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRun:
+    """What one tool did over the runs without a cause.
+
+    Attributes:
+        tokens: how often it looked for one.
+        fired: how often it found one that it does not call confounded itself.
+        runs, runs_fired: runs, and those in which it found at least one.
+        slowest_ms: its longest run.
+    """
+
+    tool: str
+    tokens: int
+    fired: int
+    runs: int
+    runs_fired: int
+    slowest_ms: float
+
+
+def measure_tools(catalogue: Catalogue, runs: int, *, first_seed: int = 1) -> list[ToolRun]:
+    """Each tool alone, over seeded runs without a cause; what is true of these runs is no error."""
+    windows = [_calm_window(catalogue, seed) for seed in range(first_seed, first_seed + runs)]
+    return [_tool_run(tool, windows) for tool in TOOLS]
+
+
+def _calm_window(catalogue: Catalogue, seed: int) -> Window:
+    family = "missing_copper" if seed % 2 else "extra_copper"
+    return window_of(_causeless(seed, catalogue.classes_of(family)), family, catalogue)
+
+
+def _tool_run(tool: Callable[[Window], list[Evidence]], windows: Sequence[Window]) -> ToolRun:
+    tokens = fired = runs_fired = 0
+    slowest = 0.0
+    for window in windows:
+        begun = perf_counter()
+        found = [one for one in tool(window) if one.token and one.polarity is not Polarity.UNKNOWN]
+        slowest = max(slowest, 1000 * (perf_counter() - begun))
+        hits = [one for one in found if _is_hit(one)]
+        tokens, fired, runs_fired = tokens + len(found), fired + len(hits), runs_fired + bool(hits)
+    return ToolRun(
+        tool=tool.__module__.rpartition(".")[2],
+        tokens=tokens,
+        fired=fired,
+        runs=len(windows),
+        runs_fired=runs_fired,
+        slowest_ms=slowest,
+    )
+
+
+def _is_hit(one: Evidence) -> bool:
+    return one.polarity is Polarity.PRESENT and not one.confounded_with and not (one.token or "").startswith(TRUE_HERE)
 
 
 def rates(counts: Mapping[str, tuple[int, int]]) -> dict[str, float]:
