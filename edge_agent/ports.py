@@ -22,7 +22,7 @@ from edge_agent.domain.defect import ModelRef, Sighting
 from edge_agent.domain.document import Document
 from edge_agent.domain.frame import Frame, Pixels
 from edge_agent.domain.incident import Incident
-from edge_agent.domain.inspection import ImageRef, Inspection
+from edge_agent.domain.inspection import Evaluation, ImageRef, Inspection
 from edge_agent.domain.message import (
     Departure,
     InboundMessage,
@@ -35,6 +35,7 @@ from edge_agent.domain.message import (
 from edge_agent.domain.part import Shot
 from edge_agent.domain.plant import PlantEvent, Sample
 from edge_agent.domain.reason import Reason
+from edge_agent.domain.shadow import ShadowLook
 from edge_agent.domain.step import Step
 from edge_agent.domain.verdict import ConfirmedCase, JobResponse
 from edge_agent.domain.work_order import WorkOrder
@@ -525,6 +526,28 @@ class Steps(Protocol):
         ...
 
 
+class ShadowLooks(Protocol):
+    """What shadow models would have said of parts that were answered."""
+
+    def add(self, look: ShadowLook) -> None:
+        """Idempotent on inspection_id."""
+        ...
+
+    def list(
+        self, station_id: str, *, shadow_sha256: str, live_sha256: str | None = None, limit: int = 100_000
+    ) -> list[ShadowLook]:
+        """Newest first."""
+        ...
+
+    def count(self, station_id: str, *, shadow_sha256: str) -> Mapping[tuple[Evaluation, Evaluation], int]:
+        """Looks by what the live model said and what the shadow said; only pairs that occur."""
+        ...
+
+    def prune(self, before: datetime) -> int:
+        """Delete older ones, a bounded batch: commit and call again until it returns 0."""
+        ...
+
+
 class Audit(Protocol):
     """Who changed what, and when. Entries are only added, and chained by their hashes."""
 
@@ -572,6 +595,8 @@ class UnitOfWork(Protocol):
     def facts(self) -> Facts: ...
     @property
     def steps(self) -> Steps: ...
+    @property
+    def shadow_looks(self) -> ShadowLooks: ...
     @property
     def audit(self) -> Audit: ...
 

@@ -77,6 +77,7 @@ class Housekeeping:
             "inspections": self._in_batches(lambda unit: unit.inspections.prune(old)),
             "messages_out": self._in_batches(lambda unit: unit.outbox.prune(sent)),
             "steps": self._in_batches(lambda unit: unit.steps.prune(old)),
+            "shadow_looks": self._in_batches(lambda unit: unit.shadow_looks.prune(old)),
             "messages_in": self._in_batches(lambda unit: unit.inbox.prune(old)),
         }
         if any(removed.values()):

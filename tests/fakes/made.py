@@ -5,12 +5,13 @@ from typing import Any
 from uuid import UUID
 
 from edge_agent.domain.analysis import Analysis
-from edge_agent.domain.defect import Defect
+from edge_agent.domain.defect import Defect, ModelRef
 from edge_agent.domain.incident import Incident, IncidentState
 from edge_agent.domain.inspection import Disposition, Evaluation, Inspection
 from edge_agent.domain.message import Ack, InboundMessage, Lane, OutboundMessage
 from edge_agent.domain.part import Shot
 from edge_agent.domain.reason import Reason
+from edge_agent.domain.shadow import ShadowLook
 from edge_agent.domain.verdict import ConfirmedCase, JobResponse, ResponseEvent
 from edge_agent.domain.work_order import Containment, OrderState, WorkOrder
 from edge_agent.ports import Clock
@@ -53,6 +54,31 @@ def a_shot(key: UUID, at: datetime, station_id: str = "aoi-1") -> Shot:
         triggered_at=at,
         triggered_ns=1,
     )
+
+
+LIVE = ModelRef(name="board", version="2", sha256="a" * 64)
+SHADOW = ModelRef(name="board", version="3", sha256="b" * 64)
+
+
+def a_shadow_look(
+    clock: Clock, *, live: Evaluation = Evaluation.OK, shadow: Evaluation = Evaluation.OK, **fields: Any
+) -> ShadowLook:
+    """Of a part that took 40 ms, 20 of them in the live model."""
+    plain: dict[str, Any] = {
+        "inspection_id": clock.new_id(),
+        "station_id": "aoi-1",
+        "at": clock.now(),
+        "live": LIVE,
+        "live_evaluation": live,
+        "live_ms": 40.0,
+        "live_inference_ms": 20.0,
+        "shadow": SHADOW,
+        "evaluation": shadow,
+        "score": 0.1,
+        "inference_ms": 55.0,
+        "processor_ms": 22.0,
+    }
+    return ShadowLook(**plain | fields)
 
 
 def a_message(clock: Clock, **fields: Any) -> OutboundMessage:

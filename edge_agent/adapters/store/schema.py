@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """All schema revisions this program knows, oldest first; the last one is the one it works with."""
 
 metadata = MetaData(
@@ -322,6 +322,22 @@ steps = Table(
     Index(None, "incident_id", "seq"),
 )
 """What the language model was asked, and what became of its answers."""
+
+shadow_looks = Table(
+    "shadow_looks",
+    metadata,
+    _seq(),
+    Column("inspection_id", Uuid, nullable=False, unique=True),
+    Column("station_id", String, nullable=False),
+    Column("live_sha256", String, nullable=False),
+    Column("shadow_sha256", String, nullable=False),
+    Column("live_evaluation", String, nullable=False),
+    Column("evaluation", String, nullable=False),
+    Column("at_us", BigInteger, nullable=False, index=True),
+    _document(),
+    Index(None, "station_id", "shadow_sha256", "seq"),
+)
+"""What shadow models would have said of parts that were answered."""
 
 audit = Table(
     "audit",

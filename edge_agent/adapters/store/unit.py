@@ -14,6 +14,7 @@ from edge_agent.adapters.store.orders import SqlOrders
 from edge_agent.adapters.store.outbox import SqlOutbox
 from edge_agent.adapters.store.plant import SqlPlantRecords
 from edge_agent.adapters.store.session import Session
+from edge_agent.adapters.store.shadow_looks import SqlShadowLooks
 from edge_agent.adapters.store.steps import SqlSteps
 
 if TYPE_CHECKING:
@@ -100,6 +101,10 @@ class SqlUnit:
     @property
     def steps(self) -> SqlSteps:
         return SqlSteps(self._session)
+
+    @property
+    def shadow_looks(self) -> SqlShadowLooks:
+        return SqlShadowLooks(self._session)
 
     @property
     def audit(self) -> SqlAudit:
