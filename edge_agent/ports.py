@@ -135,6 +135,32 @@ class Detector(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecondSight:
+    """What a second detector saw, and the processor time it took for that."""
+
+    sighting: Sighting
+    processor_ms: float
+
+
+class SecondDetector(Protocol):
+    """A detector in a process of its own that yields to everything else: a shadow model."""
+
+    def look(self, frame: Frame, golden: Pixels | None, shift_xy_px: tuple[float, float] | None) -> SecondSight:
+        """As `Detector.detect`; the first call loads and verifies the model.
+
+        Raises:
+            PartFault: it could not judge this part.
+            Transient: it was late or died, and was killed; a later call starts it again.
+            ConfigError: the model cannot be used.
+        """
+        ...
+
+    def close(self) -> None:
+        """End it, also during a look (which raises Transient). Safe to call twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Handshake:
     """What the PLC is told about one part. ``trigger_id`` binds the answer to the question."""
 

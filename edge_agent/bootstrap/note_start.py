@@ -62,7 +62,7 @@ def _loaded(parts: Parts) -> Iterator[tuple[str, str]]:
     for station in parts.stations:
         for recipe in station.changeable.in_use.values():
             yield f"recipe:{recipe.ref.recipe_id}/{recipe.ref.version}", recipe.ref.sha256
-        for detector in station.detectors.values():
+        for detector in station.models.detectors.values():
             yield f"model:{detector.ref.name}/{detector.ref.version}", detector.ref.sha256
 
 

@@ -14,7 +14,9 @@ from edge_agent.bootstrap.adapters import ACTUATORS, CAMERAS, TRIGGERS, adapter
 from edge_agent.bootstrap.box_state import BoxState
 from edge_agent.bootstrap.changes import Changeable, recall
 from edge_agent.bootstrap.folders import Folders
+from edge_agent.bootstrap.model_keeper import stand_ins
 from edge_agent.bootstrap.secrets import mqtt_password, signatures, signing_key
+from edge_agent.bootstrap.station_models import StationModels
 from edge_agent.config import Configuration
 from edge_agent.config.catalogue import load_catalogue, load_priority_table
 from edge_agent.config.load import Station
@@ -32,15 +34,17 @@ from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.message import OutboundMessage
 from edge_agent.domain.part import Shot
 from edge_agent.domain.plant_codes import PlantCodes
+from edge_agent.domain.promotion import PromotionState
 from edge_agent.domain.reason import Reason
-from edge_agent.domain.recipe import Recipe
 from edge_agent.inspecting.answering import Answering
 from edge_agent.inspecting.golden import Goldens
 from edge_agent.inspecting.in_use import RecipesInUse
 from edge_agent.inspecting.inspector import Inspector
 from edge_agent.inspecting.pause import CODE as PAUSED
 from edge_agent.inspecting.pause import Pause, load_pause
+from edge_agent.inspecting.promoting import in_force, promotions
 from edge_agent.inspecting.record import Recorder
+from edge_agent.inspecting.shadowing import Shadow
 from edge_agent.observability.health import Health
 from edge_agent.ports import (
     Actuator,
@@ -78,7 +82,8 @@ class StationParts:
     channel: Channel[Shot]
     inspector: Inspector
     answering: Answering
-    detectors: Mapping[str, Detector]
+    models: StationModels
+    shadow: Shadow
     changeable: Changeable
 
 
@@ -173,6 +178,7 @@ def build(
                 configuration,
                 folders,
                 recorder,
+                store,
                 health,
                 time,
                 plant_link,
@@ -217,20 +223,12 @@ def detector(models: Path, name: str, options: Any, clock: Clock, *more: Path) -
     return made
 
 
-def with_own_limits(recipe: Recipe, models: tuple[Path, ...]) -> Recipe:
-    """The recipe with the thresholds that its model brings (taught models do), where it sets none itself."""
-    from edge_agent.adapters.detectors.catalogue import own_limits, read_card, resolve
-
-    for name in recipe.models:
-        recipe = recipe.completed(own_limits(read_card(resolve(models[0], name, *models[1:]))))
-    return recipe
-
-
 def _station(
     station: Station,
     configuration: Configuration,
     folders: Folders,
     recorder: Recorder,
+    store: Store,
     health: Health,
     clock: Clock,
     link: PlantLink,
@@ -257,18 +255,19 @@ def _station(
     )
     trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link, answering, doubts)
     references = goldens()
-    for recipe in in_use.values():
-        references.check(recipe.golden)
-    models = (models_folder(configuration.plant), taught_models(folders))
-    in_use.change({product: with_own_limits(recipe, models) for product, recipe in in_use.items()})
-    detectors = {
-        name: detector(models[0], name, config.detector, clock, *models[1:])
-        for name in sorted({name for recipe in in_use.values() for name in recipe.models})
-    }
+    own = (models_folder(configuration.plant), taught_models(folders))
+    models = StationModels(
+        recipes=in_use,
+        folders=own,
+        load=lambda name: detector(own[0], name, config.detector, clock, *own[1:]),
+        goldens=references,
+    )
+    _start_models(models, config.id, store, pause)
+    channel: Channel[Shot] = Channel(config.queue, when_full="refuse" if config.mode == "triggered" else "drop")
     inspector = Inspector(
         camera=camera,
         recipes=in_use,
-        detectors=detectors,
+        detectors=models.detectors,
         goldens=references,
         clock=clock,
         cycle_ms=config.cycle_ms,
@@ -278,32 +277,30 @@ def _station(
         station=station,
         camera=camera,
         trigger=trigger,
-        channel=Channel(config.queue, when_full="refuse" if config.mode == "triggered" else "drop"),
+        channel=channel,
         inspector=inspector,
         answering=answering,
-        detectors=detectors,
-        changeable=Changeable(
-            station=station, in_use=in_use, fit=partial(fitted, models=models, detectors=detectors, goldens=references)
+        models=models,
+        shadow=Shadow(
+            station_id=config.id, queue=config.shadow.queue, line=channel, store=store, health=health, clock=clock
         ),
+        changeable=Changeable(station=station, in_use=in_use, fit=models.fit),
     )
 
 
-def fitted(recipe: Recipe, *, models: tuple[Path, ...], detectors: Mapping[str, Detector], goldens: Goldens) -> Recipe:
-    """A recipe as a station that is at work can use it: with the models it has loaded, its golden image read.
+def _start_models(models: StationModels, station_id: str, store: Store, pause: Pause) -> None:
+    """Load what the station needs. Without a model that was promoted, a person resumes it or goes back.
 
     Raises:
-        ConfigError: it needs another model or version, or its golden image cannot be used.
+        ConfigError: a model that the recipes name themselves cannot be had.
     """
-    from edge_agent.adapters.detectors.catalogue import read_card, resolve
-
-    for name in recipe.models:
-        if name not in detectors:
-            raise ConfigError(f"model {name!r} is not loaded; there are: {', '.join(detectors)}; a restart loads it")
-        card, loaded = read_card(resolve(models[0], name, *models[1:])), detectors[name].ref
-        if str(card.version) != str(loaded.version):
-            raise ConfigError(f"model {name!r} is now version {card.version}, {loaded.version} is loaded; restart")
-    goldens.check(recipe.golden)
-    return with_own_limits(recipe, models)
+    try:
+        with store.reader() as unit:
+            taken = [one for one in promotions(unit, station_id) if one.state is not PromotionState.ASKED]
+        models.start(stand_ins(models, in_force(taken)))
+    except ConfigError as error:
+        models.start({})
+        pause.set(Reason(code=PAUSED, text=f"the model that was promoted cannot be had: {error}"))
 
 
 def _trigger(

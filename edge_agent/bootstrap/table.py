@@ -13,12 +13,14 @@ from edge_agent.bootstrap.alarms import AlarmWatch
 from edge_agent.bootstrap.box_state import verbs
 from edge_agent.bootstrap.changes import Changes
 from edge_agent.bootstrap.housekeeping import Housekeeping
+from edge_agent.bootstrap.model_keeper import ModelKeeper, shadow_process
 from edge_agent.bootstrap.own_process import DEADLINE_S, FIT_DEADLINE_S, START_S, DiagnosisProcess, FittingProcess
 from edge_agent.bootstrap.parts import Parts, StationParts, store_url
 from edge_agent.bootstrap.plant_metrics import EVERY, PlantMetrics
 from edge_agent.bootstrap.telemetry import Telemetry, sparkplug_rows, subscribe_telemetry
 from edge_agent.contract import topics
 from edge_agent.contract.complaints import Complaints
+from edge_agent.domain.promotion import WatchRules
 from edge_agent.inspecting.station import InspectionWorker, TriggerWorker
 from edge_agent.learning.learner import Learner
 from edge_agent.observability.health import Condition
@@ -43,6 +45,9 @@ from edge_agent.workers import (
     Loop,
     row,
 )
+
+MODEL_LOADED_S = 600
+"""Loading a model may take long where an engine is built for it first."""
 
 
 def table(parts: Parts, *, is_alive: Callable[[], bool] = lambda: True) -> list[WorkerSpec]:
@@ -129,12 +134,44 @@ def _station_rows(parts: Parts, station: StationParts) -> list[WorkerSpec]:
             answering=station.answering,
             health=parts.health,
             clock=parts.clock,
+            afterwards=station.shadow.offer,
         )
 
+    def keeping() -> Worker:
+        keeper = model_keeper(parts, station)
+        return Loop(work=keeper.step, begin=keeper.report, idle_s=1.0)
+
+    shadow = station.shadow
     return [
         row(f"trigger {config.id}", trigger, silence_s=30, stop=FIRST_TRIGGERS),
         row(f"inspect {config.id}", inspection, silence_s=waiting, stop=THEN_INSPECTION, needed=True),
+        row(
+            f"shadow {config.id}",
+            lambda: Loop(work=shadow.step, end=shadow.close),
+            silence_s=config.shadow.deadline_s + START_S + 60,
+            interrupt=shadow.close,
+        ),
+        row(f"models {config.id}", keeping, silence_s=MODEL_LOADED_S),
     ]
+
+
+def model_keeper(parts: Parts, station: StationParts) -> ModelKeeper:
+    """Follows which model shall stand where at a station."""
+    config = station.station.config
+    return ModelKeeper(
+        station_id=config.id,
+        cycle_ms=config.cycle_ms,
+        models=station.models,
+        shadow=station.shadow,
+        options=config.shadow,
+        second=shadow_process(station.models, config.shadow, config.id),
+        pause=parts.pauses[config.id],
+        store=parts.store,
+        clock=parts.clock,
+        health=parts.health,
+        sender=parts.sender,
+        rules=WatchRules(**parts.configuration.plant.models.watch.model_dump()),
+    )
 
 
 def diagnosis_process(parts: Parts) -> DiagnosisProcess:

@@ -192,6 +192,49 @@ class StoreSection(Section):
     """SQLAlchemy URL; default: SQLite in the state folder. ``postgresql+psycopg://...`` works too."""
 
 
+class GatesSection(Section):
+    """What a model must have shown beside the live one before ``edge-agent models promote`` lets it take its place."""
+
+    min_parts: int = Field(default=300, ge=1)
+    """Parts that both have seen."""
+    max_escapes: float = Field(default=0.05, gt=0, le=1)
+    """Upper confidence limit on the share of defective parts that it would accept."""
+    max_false_rejects: float = Field(default=0.02, gt=0, le=1)
+    """Upper confidence limit on the share of good parts that it would not accept."""
+    max_cycle_share: float = Field(default=0.8, gt=0, le=1)
+    """Share of the station's ``cycle_ms`` that 99 of 100 answers may take."""
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    """Of both limits, one-sided."""
+
+
+class WatchSection(Section):
+    """When a promoted model is taken back by itself. Only what a model can be to blame for counts."""
+
+    window_parts: int = Field(default=100, ge=10, le=10_000)
+    """The newest parts that are looked at."""
+    min_parts: int = Field(default=20, ge=5, le=10_000)
+    """Fewer say nothing, unless the model failed on three of them."""
+    parts: int = Field(default=1_000, ge=10, le=1_000_000)
+    """It is watched for so many parts."""
+    confirm_parts: int = Field(default=5, ge=0, le=1_000)
+    """So many parts more must say the same before it is taken back."""
+    worse_by: float = Field(default=0.02, ge=0, lt=1)
+    """What the share of parts that failed, were not inspected or held may be above the share before, for sure."""
+    slower_by: float = Field(default=1.25, ge=1)
+    """What p99 may be as a multiple of p99 before, once it is beyond ``max_cycle_share``."""
+    max_cycle_share: float = Field(default=0.8, gt=0, le=1)
+    """Share of the station's ``cycle_ms`` below which p99 is nobody's trouble."""
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    """That a share has risen, one-sided."""
+
+
+class ModelsSection(Section):
+    """The life cycle of models; see docs/models.md."""
+
+    gates: GatesSection = GatesSection()
+    watch: WatchSection = WatchSection()
+
+
 class RetentionSection(Section):
     """How long images and rows are kept."""
 
@@ -281,6 +324,7 @@ class PlantFile(Section):
     """Default: $STATE_DIRECTORY (systemd), else ``state`` below the working directory."""
     models_dir: Path | None = None
     """Default: the product's own models."""
+    models: ModelsSection = ModelsSection()
     stations: list[Path] = Field(min_length=1)
     """Station files, relative to this folder."""
     store: StoreSection = StoreSection()

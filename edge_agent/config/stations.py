@@ -355,6 +355,25 @@ class DetectorOptions(Section):
     """Intra-op threads; leave cores for the rest."""
 
 
+class ShadowSection(Section):
+    """A model that looks at the same parts after they were answered, in a process of its own that yields to
+    everything else; see docs/models.md."""
+
+    model: str | None = None
+    """``name`` or ``name/version``; ``edge-agent models shadow`` chooses another while the agent runs."""
+    instead_of: str | None = None
+    """The model of the recipes in whose place it is imagined; needed where they name several."""
+    queue: int = Field(default=4, ge=1, le=64)
+    """Parts that may wait for it, with their images; one more drops the oldest."""
+    providers: list[Literal["cpu", "cuda", "tensorrt", "openvino"]] = Field(default=["cpu"], min_length=1)
+    """As ``detector.providers``. A GPU has no spare capacity that could be told apart: leave it to the live model."""
+    threads: int = Field(default=1, ge=1, le=64)
+    deadline_s: Seconds = 10
+    """For one part; then it is killed and counts as failed."""
+    max_rss_mb: int = Field(default=1_500, ge=100)
+    """Memory of its process; beyond it, it is killed."""
+
+
 class StationConfig(Section):
     """One inspection station."""
 
@@ -366,6 +385,7 @@ class StationConfig(Section):
     trigger: TriggerOptions
     actuators: list[ActuatorOptions] = []
     detector: DetectorOptions = DetectorOptions()
+    shadow: ShadowSection = ShadowSection()
     recipes: dict[Name, Path] = Field(min_length=1)
     """Product id to recipe file, relative to the configuration folder."""
     cycle_ms: Milliseconds = 2_000

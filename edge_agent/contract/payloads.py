@@ -437,11 +437,12 @@ class Reply(Payload):
     """What was asked for (``status``, ``ping``)."""
 
 
-ErrorClass = Literal["inbound-invalid", "publish-refused", "oversize", "expired", "security"]
+ErrorClass = Literal["inbound-invalid", "publish-refused", "oversize", "expired", "security", "model"]
 
 
 class Error(Payload):
-    """Something that could not be read or sent, for the people who run the plant's network."""
+    """Something that could not be read or sent, or a model that was taken back, for the people who run the plant's
+    network and models."""
 
     schema_name: ClassVar[str] = "error"
     error_class: Annotated[ErrorClass, Field(alias="class")]

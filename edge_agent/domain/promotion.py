@@ -248,7 +248,7 @@ class Promotion:
         earlier: what stood there before.
         by, why: who asked for it, and the reason.
         forced: although a gate refused it.
-        since_seq: number of the last inspection before it took effect.
+        since: when it took effect; None: not yet.
         before: how the station did before it took effect.
     """
 
@@ -260,5 +260,5 @@ class Promotion:
     at: datetime
     forced: bool = False
     state: PromotionState = PromotionState.ASKED
-    since_seq: int = 0
+    since: datetime | None = None
     before: Standing = Standing()

@@ -162,6 +162,8 @@ class Recipe:
         limits: per defect class; a class without a limit is rejected at ``default_limit``.
         judges: who is asked beside ``model``; the worst answer counts.
         doubts_reject: so many doubtful judges reject a part together; 0: doubts stay doubts.
+        stand_in: the model that stands, at this station, where the recipe names ``model``; empty: none does.
+        own_limits: what the models bring, for classes that the recipe says nothing about.
     """
 
     ref: RecipeRef
@@ -176,18 +178,31 @@ class Recipe:
     labels: Mapping[str, str] = field(default_factory=dict)
     judges: tuple[JudgeRule, ...] = ()
     doubts_reject: int = 0
+    stand_in: str = ""
+    own_limits: tuple[ClassLimit, ...] = ()
+
+    @property
+    def looks_with(self) -> str:
+        """The model that looks at a part first."""
+        return self.stand_in or self.model
 
     @property
     def models(self) -> tuple[str, ...]:
         """Every model this recipe needs, its own first."""
-        return (self.model, *(judge.model for judge in self.judges if isinstance(judge, ModelRule)))
+        return (self.looks_with, *(judge.model for judge in self.judges if isinstance(judge, ModelRule)))
+
+    @property
+    def as_written(self) -> "Recipe":
+        """Without what a station adds to it."""
+        return replace(self, stand_in="", own_limits=())
 
     def completed(self, own: tuple[ClassLimit, ...]) -> "Recipe":
         """With a model's own limits for those classes that the recipe says nothing about."""
-        named = {limit.code for limit in self.limits}
-        return replace(self, limits=(*self.limits, *(limit for limit in own if limit.code not in named)))
+        named = {limit.code for limit in (*self.limits, *self.own_limits)}
+        more = tuple(limit for limit in own if limit.code not in named)
+        return replace(self, own_limits=(*self.own_limits, *more))
 
     def limits_for(self, code: str) -> tuple[ClassLimit, ...]:
         """The limits of a defect class, zone-specific ones first; never empty (fail closed)."""
-        found = tuple(limit for limit in self.limits if limit.code == code)
+        found = tuple(limit for limit in (*self.limits, *self.own_limits) if limit.code == code)
         return tuple(sorted(found, key=lambda limit: limit.zone is None)) or (self.default_limit,)

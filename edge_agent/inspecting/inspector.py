@@ -21,11 +21,12 @@ from edge_agent.ports import Camera, Clock, Detector
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Look:
-    """An inspection together with the pixels it was made from, for the recorder."""
+    """An inspection together with the pixels and the recipe it was made from, for those who come after it."""
 
     inspection: Inspection
     frame: Frame | None = None
     reference: Reference | None = None
+    recipe: Recipe | None = None
 
 
 class Stopwatch:
@@ -61,7 +62,7 @@ class Inspector:
 
     Args:
         recipes: by product id.
-        detectors: by the recipe's model name; warmed up.
+        detectors: by model name; warmed up. Those of all recipes in use are there.
         cycle_ms: trigger to disposition; a later answer is NOT_INSPECTED, whatever was seen.
         grab_timeout_s: how long one frame may take.
     """
@@ -122,9 +123,8 @@ class Inspector:
             with watch.stage("gate"):
                 quality = gate(frame.pixels, reference, recipe.image)
             if not quality.usable:
-                return Look(
-                    inspection=not_decidable(shot, recipe, quality, watch.read(shot)), frame=frame, reference=reference
-                )
+                inspection = not_decidable(shot, recipe, quality, watch.read(shot))
+                return Look(inspection=inspection, frame=frame, reference=reference, recipe=recipe)
             with watch.stage("detect"):
                 sighting = self._detect(frame, recipe, reference, quality)
         except PartFault as fault:
@@ -140,11 +140,11 @@ class Inspector:
                 inspection = not_inspected(shot, _reason(fault), watch.read(shot), recipe=recipe, sighting=sighting)
                 return Look(inspection=inspection, frame=frame, reference=reference)
         inspection = self._answer(shot, recipe, quality, found, watch)
-        return Look(inspection=inspection, frame=frame, reference=reference)
+        return Look(inspection=inspection, frame=frame, reference=reference, recipe=recipe)
 
     def _detect(self, frame: Frame, recipe: Recipe, reference: Reference | None, quality: Quality) -> Sighting:
         golden = reference.pixels if reference else None
-        sighting = self._detectors[recipe.model].detect(frame, golden, quality.shift_xy_px)
+        sighting = self._detectors[recipe.looks_with].detect(frame, golden, quality.shift_xy_px)
         return placed(sighting, recipe, quality)
 
     def _answer(self, shot: Shot, recipe: Recipe, quality: Quality, found: Verdict, watch: Stopwatch) -> Inspection:

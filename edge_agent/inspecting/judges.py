@@ -1,6 +1,6 @@
 """Several judges, one evaluation: the recipe's model and whoever it asks beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -86,6 +86,13 @@ class Panel:
                 return _from_differences(judge, frame, reference, shift, self._clock)
             case GaugeRule():
                 return _from_gauge(judge, gauge(frame.pixels, shift, judge), recipe.px_per_mm)
+
+
+def in_its_place(ruling: Ruling, opinions: Sequence[Opinion], recipe: Recipe) -> Ruling:
+    """The ruling of all, had another model stood in the own one's place; the others said what they said."""
+    own = Opinion(judge=OWN, evaluation=ruling.evaluation, score=ruling.score, text=_said(ruling.reasons))
+    heard = [_Heard(opinion=own, reasons=ruling.reasons, counted=ruling.counted)]
+    return fuse([*heard, *(_Heard(opinion=one) for one in opinions if one.judge != OWN)], recipe)
 
 
 def fuse(heard: "list[_Heard]", recipe: Recipe) -> Ruling:

@@ -1,5 +1,7 @@
 """A station at work: one thread waits for triggers, one inspects; a bounded channel between them."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -135,8 +137,10 @@ class InspectionWorker:
         answering: Answering,
         health: Health,
         clock: Clock,
+        afterwards: Callable[[Look], object] = lambda _: None,
         reconnect_every: timedelta = timedelta(seconds=1),
     ) -> None:
+        """Args: ``afterwards`` is given each part after its answer; it keeps it or not, and returns at once."""
         self._station_id = station_id
         self._camera = camera
         self._channel = channel
@@ -144,6 +148,7 @@ class InspectionWorker:
         self._answering = answering
         self._health = health
         self._clock = clock
+        self._afterwards = afterwards
         self._reconnect_ns = int(reconnect_every.total_seconds() * 1e9)
         self._next_try_ns = 0
         self._connected = False
@@ -165,8 +170,10 @@ class InspectionWorker:
             return self._answering.retry_unrecorded()
         self._shot = shot
         self._answering.busy(shot)
-        self._answering.answer(self._look(shot))
+        look = self._look(shot)
+        answered = self._answering.answer(look)
         self._shot = None
+        self._afterwards(replace(look, inspection=answered))
         return True
 
     def teardown(self) -> None:

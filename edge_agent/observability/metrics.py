@@ -39,4 +39,16 @@ WORKER_RESTARTS = Counter("edge_agent_worker_restarts", "Workers restarted after
 WORKER_SILENCE_S = Gauge(
     "edge_agent_worker_silence_seconds", "Since the worker last finished a step", labelnames=("worker",)
 )
+SHADOW_LOOKS = Counter(
+    "edge_agent_shadow_looks", "Parts that a shadow model has seen, by outcome", labelnames=("station", "outcome")
+)
+SHADOW_DROPPED = Gauge(
+    "edge_agent_shadow_dropped", "Parts that a shadow model did not see for want of time", labelnames=("station",)
+)
+SHADOW_MS = Histogram(
+    "edge_agent_shadow_ms", "A shadow model's look at one part in milliseconds", labelnames=("station",), buckets=_MS
+)
+MODEL_ROLLBACKS = Counter(
+    "edge_agent_model_rollbacks", "Promoted models that were taken back", labelnames=("station", "how")
+)
 STORE_FREE_BYTES = Gauge("edge_agent_state_free_bytes", "Free bytes on the state folder's file system")

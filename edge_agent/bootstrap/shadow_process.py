@@ -1,0 +1,89 @@
+"""A shadow model in a process of its own (docs/adr/0016): it can hang, crash or grow, and the line does not notice."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+
+from edge_agent.adapters.clock import SystemClock
+from edge_agent.adapters.store.codec import decode, encode
+from edge_agent.bootstrap.own_process import ONE_THREAD, START_S
+from edge_agent.config.stations import DetectorOptions, ShadowSection
+from edge_agent.domain.defect import Sighting
+from edge_agent.domain.faults import PartFault, Transient
+from edge_agent.domain.frame import Frame, Pixels
+from edge_agent.ports import SecondSight
+from edge_agent.runtime.children import Child, ChildFault
+
+log = structlog.get_logger(__name__)
+
+NICE = 19
+"""Whatever else wants the processor comes first."""
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a fresh folder of our own is made in it
+
+
+class ShadowProcess:
+    """Implements ``ports.SecondDetector``.
+
+    Images go through files in memory, not through the pipe: writing them lets the line's threads run, packing a
+    message does not.
+    """
+
+    def __init__(self, model_dir: Path, options: ShadowSection, *, name: str) -> None:
+        self._deadline_s = options.deadline_s
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="edge-agent-shadow-", dir=_MEMORY if _MEMORY.is_dir() else None, ignore_cleanup_errors=True
+        )
+        detector = DetectorOptions(providers=options.providers, threads=options.threads)
+        arguments = {"model_dir": model_dir, "options": detector, "clock": SystemClock, "encode": encode}
+        self._child = Child(
+            "edge_agent.adapters.detectors.apart:DetectorApart",
+            arguments,
+            name=name,
+            nice=NICE,
+            max_rss_mb=options.max_rss_mb,
+            environment=ONE_THREAD,
+            start_s=START_S,
+        )
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return self._child.pid
+
+    def look(self, frame: Frame, golden: Pixels | None, shift_xy_px: tuple[float, float] | None) -> SecondSight:
+        """What it sees. Raises PartFault, Transient, ConfigError: see the port."""
+        try:
+            payload = {
+                "image": self._laid_down("image", frame.pixels),
+                "golden": None if golden is None else self._laid_down("golden", golden),
+                "shift_xy_px": shift_xy_px,
+            }
+        except OSError as error:
+            raise Transient(f"the image cannot be handed over in {self._folder.name}: {error}") from error
+        try:
+            return _understood(self._child.call("look", payload, self._deadline_s))
+        except ChildFault as error:
+            log.error("bug in a process of its own", error=str(error))
+            raise Transient(str(error).partition("\n")[0]) from error
+
+    def close(self) -> None:
+        """End it, also during a look (which raises Transient). Safe to call twice."""
+        self._child.close()
+        self._folder.cleanup()
+
+    def _laid_down(self, role: str, pixels: Pixels) -> dict[str, Any]:
+        file = Path(self._folder.name) / role
+        np.ascontiguousarray(pixels).tofile(file)
+        return {"file": str(file), "shape": pixels.shape, "dtype": str(pixels.dtype)}
+
+
+def _understood(answer: Any) -> SecondSight:
+    if "fault" in answer:
+        raise PartFault(str(answer["fault"]), str(answer["text"]))
+    try:
+        return SecondSight(sighting=decode(Sighting, answer["sighting"]), processor_ms=float(answer["processor_ms"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Transient(f"the answer is no sighting: {error}") from error
