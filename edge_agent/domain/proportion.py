@@ -1,6 +1,5 @@
 """Exact statements about shares of parts: intervals, and whether two models differ on the same parts."""
 
-from fractions import Fraction
 from math import comb
 
 from scipy.special import betaincinv
@@ -29,7 +28,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """
     n = only_first + only_second
     tail = sum(comb(n, k) for k in range(min(only_first, only_second) + 1))
-    return float(min(1, Fraction(2 * tail, 2**n)))
+    return min(1.0, 2 * tail / (1 << n))
 
 
 def _lower(successes: int, n: int, tail: float) -> float:
