@@ -219,13 +219,13 @@ class WatchSection(Section):
     confirm_parts: int = Field(default=5, ge=0, le=1_000)
     """So many parts more must say the same before it is taken back."""
     worse_by: float = Field(default=0.02, ge=0, lt=1)
-    """What the share of parts that failed, were not inspected or held may be above the share before, for sure."""
+    """What the share of parts that failed, were not inspected or were held may be above the share before."""
     slower_by: float = Field(default=1.25, ge=1)
     """What p99 may be as a multiple of p99 before, once it is beyond ``max_cycle_share``."""
     max_cycle_share: float = Field(default=0.8, gt=0, le=1)
     """Share of the station's ``cycle_ms`` below which p99 is nobody's trouble."""
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
-    """That a share has risen, one-sided."""
+    """Of the shares before and after, one-sided."""
 
 
 class ModelsSection(Section):

@@ -135,7 +135,7 @@ class WatchRules:
         min_parts: fewer say nothing, unless the model failed on `MANY_FAULTS` of them.
         parts: for so many parts after the promotion it is watched; then it has settled.
         confirm_parts: so many parts more must say the same before it is taken back.
-        worse_by: what a share may be above its share before the promotion.
+        worse_by: what a share may be above its share before the promotion, and above what that may have been.
         slower_by: what p99 may be as a multiple of p99 before the promotion, once it is beyond ``max_cycle_share``.
         max_cycle_share: share of the station's cycle below which p99 is nobody's trouble.
         confidence: that a share has risen, one-sided.
@@ -204,7 +204,9 @@ def fallen(before: Standing, after: Standing, rules: WatchRules, cycle_ms: float
 
 def _risen(words: str, count_before: int, count: int, before: Standing, after: Standing, rules: WatchRules) -> str:
     usual = count_before / before.parts if before.parts else 0.0
-    if lower_limit(count, after.parts, rules.confidence) <= usual + rules.worse_by:
+    # What is known of the time before is uncertain, too, unless there is too little of it to say anything.
+    perhaps = upper_limit(count_before, before.parts, rules.confidence) if before.parts >= rules.min_parts else 0.0
+    if lower_limit(count, after.parts, rules.confidence) <= max(usual + rules.worse_by, perhaps):
         return ""
     return f"{count} of {after.parts} parts {words}, {count_before} of {before.parts} before"
 

@@ -80,7 +80,8 @@ class Shadow:
         if before is not None:
             before.detector.close()
         self._queue.drain()
-        self._dropped_before = self._remembered(candidate) - self._queue.ledger.dropped if candidate else 0
+        remembered = self._remembered(candidate) if candidate else 0
+        self._dropped_before = remembered - self._queue.ledger.dropped
 
     def offer(self, look: Look) -> None:
         """A part that was answered. Returns at once, whatever the shadow does; drops are counted."""

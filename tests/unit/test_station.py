@@ -31,7 +31,7 @@ class Line:
         self.health = Health()
         self.channel: Channel[Shot] = Channel(capacity, when_full="refuse" if every_shot else "drop")
         self.trigger = FakeTrigger()
-        inspector = Inspector(
+        self.inspector = inspector = Inspector(
             camera=self.camera,
             recipes={"board-a": recipe()},
             detectors={"m": FakeDetector()},
