@@ -10,6 +10,7 @@ from typing import Any
 
 from edge_agent import __version__
 from edge_agent.adapters.clock import SystemClock
+from edge_agent.adapters.detectors.signatures import ModelTrust
 from edge_agent.bootstrap.adapters import ACTUATORS, CAMERAS, TRIGGERS, adapter
 from edge_agent.bootstrap.box_state import BoxState
 from edge_agent.bootstrap.changes import Changeable, recall
@@ -22,7 +23,7 @@ from edge_agent.config.catalogue import load_catalogue, load_priority_table
 from edge_agent.config.load import Station
 from edge_agent.config.plant import AnalystOptions, PlantFile
 from edge_agent.config.plant_codes import plant_codes
-from edge_agent.config.stations import StationConfig
+from edge_agent.config.stations import DetectorOptions, StationConfig
 from edge_agent.contract import outbound
 from edge_agent.contract.complaints import Complaints
 from edge_agent.contract.envelope import Sender
@@ -59,6 +60,7 @@ from edge_agent.ports import (
     TriggerSource,
 )
 from edge_agent.runtime.channel import Channel
+from edge_agent.signing.trust import TrustedKeys
 
 _PROJECT = Path(__file__).resolve().parents[2]
 OWN_MODELS = _PROJECT / "models"
@@ -216,11 +218,24 @@ def detector(models: Path, name: str, options: Any, clock: Clock, *more: Path) -
         more: folders that are searched after ``models``.
     """
     from edge_agent.adapters.detectors.catalogue import resolve
+
+    return loaded(resolve(models, name, *more), options, clock)
+
+
+def loaded(folder: Path, options: DetectorOptions, clock: Clock) -> Detector:
+    """The detector of a model's folder, loaded, verified and warmed up."""
     from edge_agent.adapters.detectors.opening import open_detector
 
-    made = open_detector(resolve(models, name, *more), options, clock=clock)
+    made = open_detector(folder, options, clock=clock)
     made.warm_up()
     return made
+
+
+def model_trust(configuration: Configuration) -> ModelTrust:
+    """Whose models are used. Raises ConfigError: a key file cannot be used."""
+    security = configuration.plant.security
+    files = {name: configuration.resolve(path) for name, path in security.model_keys.items()}
+    return ModelTrust(keys=TrustedKeys(files), demanded=security.signed_models)
 
 
 def _station(
@@ -255,11 +270,11 @@ def _station(
     )
     trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link, answering, doubts)
     references = goldens()
-    own = (models_folder(configuration.plant), taught_models(folders))
     models = StationModels(
         recipes=in_use,
-        folders=own,
-        load=lambda name: detector(own[0], name, config.detector, clock, *own[1:]),
+        folders=(models_folder(configuration.plant), taught_models(folders)),
+        trusted=model_trust(configuration).check,
+        load=lambda folder: loaded(folder, config.detector, clock),
         goldens=references,
     )
     _start_models(models, config.id, store, pause)

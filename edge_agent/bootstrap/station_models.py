@@ -26,15 +26,23 @@ class StationModels:
     Args:
         recipes: in use; each change of a model is one change of these.
         folders: of models; the first that has a name wins.
-        load: a model by its name, verified and warmed up.
+        trusted: raises ConfigError for a model's folder that is not signed as it must be.
+        load: the model in a folder, verified and warmed up.
     """
 
     def __init__(
-        self, *, recipes: RecipesInUse, folders: tuple[Path, ...], load: Callable[[str], Detector], goldens: Goldens
+        self,
+        *,
+        recipes: RecipesInUse,
+        folders: tuple[Path, ...],
+        trusted: Callable[[Path], object],
+        load: Callable[[Path], Detector],
+        goldens: Goldens,
     ) -> None:
         self.recipes = recipes
         self.detectors = DetectorsInUse()
         self._folders = folders
+        self._trusted = trusted
         self._load = load
         self._goldens = goldens
         self._stand_ins: dict[str, str] = {}
@@ -67,7 +75,7 @@ class StationModels:
         changed = {product: self._dressed(recipe, stand_ins) for product, recipe in self.recipes.items()}
         needed = {name for recipe in changed.values() for name in recipe.models}
         for name in sorted(needed - set(self.detectors)):
-            self.detectors.add(name, self._load(name))
+            self.detectors.add(name, self._loaded(name))
         self._stand_ins = dict(stand_ins)
         self.recipes.change(changed)
         self.detectors.keep(needed, most_others=MOST_IDLE)
@@ -103,13 +111,22 @@ class StationModels:
         return self.detectors[self._stand_ins.get(word, word)].ref
 
     def folder(self, name: str) -> Path:
-        """Where a model is. Raises ConfigError: nowhere."""
-        return resolve(self._folders[0], name, *self._folders[1:])
+        """Where a model is. Raises ConfigError: nowhere, or it is not signed as it must be."""
+        found = resolve(self._folders[0], name, *self._folders[1:])
+        self._trusted(found)
+        return found
 
     def ref(self, name: str) -> ModelRef:
         """Which model a name means now. Raises ConfigError: none."""
         card = read_card(self.folder(name))
         return ModelRef(name=card.name, version=card.version, sha256=card.sha256)
+
+    def _loaded(self, name: str) -> Detector:
+        """The very model whose signature was checked: its card could have been changed since."""
+        ref, made = self.ref(name), self._load(self.folder(name))
+        if made.ref != ref:
+            raise ConfigError(f"model {name} was changed while it was loaded: {ref} became {made.ref}")
+        return made
 
     def _dressed(self, recipe: Recipe, stand_ins: Mapping[str, str]) -> Recipe:
         """With the stand-in, and the thresholds that its models bring (taught ones do) where it sets none itself."""

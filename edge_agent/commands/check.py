@@ -90,7 +90,11 @@ def _recipe_problems(configuration: Configuration, station: Station, product: st
 
     try:
         models = (parts.models_folder(configuration.plant), taught_models(configuration))
-        cards = [read_card(resolve(models[0], name, *models[1:])) for name in recipe.models]
+        found = [resolve(models[0], name, *models[1:]) for name in recipe.models]
+        trust = parts.model_trust(configuration)
+        for folder in found:
+            trust.check(folder)
+        cards = [read_card(folder) for folder in found]
     except ConfigError as error:
         yield problem(("model",), str(error))
     else:

@@ -172,12 +172,13 @@ class _Loader:
             self._complain(source, ("camera", "match"), message)
 
     def _check_plant(self, plant: PlantFile, located: Located) -> None:
-        named: dict[tuple[str, str], Path | None] = {
+        named: dict[tuple[str, ...], Path | None] = {
             ("diagnosis", "catalogue"): plant.diagnosis.catalogue,
             ("diagnosis", "priority_table"): plant.diagnosis.priority_table,
             ("mqtt", "password_file"): plant.mqtt.password_file,
             ("security", "signing_key_file"): plant.security.signing_key_file,
         }
+        named |= {("security", "model_keys", name): path for name, path in plant.security.model_keys.items()}
         if plant.analyst.kind == "local":
             named |= {("analyst", "model"): plant.analyst.model, ("analyst", "adapter"): plant.analyst.adapter}
         for key, path in named.items():

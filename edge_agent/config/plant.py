@@ -289,6 +289,10 @@ class SecuritySection(Section):
     reply_topics: list[str] = []
     """Topic filters (absolute) of response topics on which commands may ask to be answered; others are answered on
     ``out/reply``."""
+    model_keys: dict[Name, Path] = {}
+    """Who may sign models: a name to a file with public keys (Ed25519, PEM). A signature that is there is checked."""
+    signed_models: bool = False
+    """Refuse models that none of ``model_keys`` has signed; see docs/models.md."""
     acl_canary: bool | None = None
     """Publish, after the start and each day, where the broker must refuse this box, and raise an alarm when it does
     not. Default: where the box shows a client certificate."""
@@ -310,6 +314,12 @@ class SecuritySection(Section):
             raise ValueError("signed_commands needs trusted_keys: whose signatures count")
         if self.signing_key_file and self.signing_key_credential:
             raise ValueError("set one of signing_key_file and signing_key_credential, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_may_sign(self) -> "SecuritySection":
+        if self.signed_models and not self.model_keys:
+            raise ValueError("signed_models needs model_keys: whose signatures count")
         return self
 
 

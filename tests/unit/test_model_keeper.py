@@ -50,12 +50,16 @@ class Box:
         for version in ("1", "2", "3"):
             self.card(version)
         self.broken: set[str] = set()
-        self.loaded: list[str] = []
+        self.changed: dict[str, str] = {}
         self.recipes = RecipesInUse({"board-a": replace(recipe(), model="board/1")})
         self.pause, self.health = Pause(), Health()
         self.seconds: dict[str, FakeSecond] = {}
         self.models = StationModels(
-            recipes=self.recipes, folders=(self.folder,), load=self.load, goldens=Goldens(lambda path: board())
+            recipes=self.recipes,
+            folders=(self.folder,),
+            trusted=self.trusted,
+            load=self.load,
+            goldens=Goldens(lambda path: board()),
         )
         self.models.start({})
         line: Channel[Shot] = Channel(8)
@@ -70,12 +74,16 @@ class Box:
         folder.mkdir(parents=True)
         (folder / "card.json").write_text(json.dumps(content))
 
-    def load(self, name: str) -> Detector:
+    def trusted(self, folder: Path) -> None:
+        if (folder / "unsigned").exists():
+            raise ConfigError(f"model {folder} is not signed")
+
+    def load(self, folder: Path) -> Detector:
+        name = f"board/{folder.name}"
         if name in self.broken:
             raise ConfigError(f"model {name}: parity test failed")
-        self.loaded.append(name)
         made = FakeDetector()
-        made.ref = self.models.ref(name)
+        made.ref = replace(self.models.ref(name), **self.changed)
         return made
 
     def start(self, options: ShadowSection | None = None) -> ModelKeeper:
@@ -198,12 +206,16 @@ def test_promotions_are_taken_back_one_by_one(box: Box) -> None:
         assert box.live == left
 
 
-@pytest.mark.parametrize("how", ["broken", "another file", "gone"])
+@pytest.mark.parametrize("how", ["broken", "another file", "gone", "unsigned", "changed"])
 def test_a_model_that_cannot_be_had_is_refused_and_the_line_goes_on(box: Box, how: str) -> None:
     if how == "broken":
         box.broken.add("board/2")
     if how == "gone":
         (box.folder / "board" / "2" / "card.json").unlink()
+    if how == "unsigned":
+        (box.folder / "board" / "2" / "unsigned").touch()
+    if how == "changed":
+        box.changed = {"sha256": "e" * 64}
     box.promote("2", sha256="f" * 64 if how == "another file" else "2" * 64)
     box.keeper.step()
     box.keeper.step()

@@ -209,7 +209,15 @@ def read_card(model_dir: Path) -> ModelCard:
     Raises:
         ConfigError: missing, or wrong (each wrong key with what was expected).
     """
-    file = model_dir / "card.json"
+    return read_card_file(model_dir / "card.json")
+
+
+def read_card_file(file: Path) -> ModelCard:
+    """The same from any file.
+
+    Raises:
+        ConfigError: missing, or wrong.
+    """
     try:
         return ModelCard.model_validate_json(file.read_bytes())
     except OSError as error:

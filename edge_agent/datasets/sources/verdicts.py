@@ -62,6 +62,15 @@ def gather(
     return Gathered(kind="store", drafts=drafts, skipped=skipped, classes=tuple(classes))
 
 
+def found_by_people(uow: UnitOfWork, *, min_trust: float = MIN_TRUST) -> dict[UUID, bool]:
+    """Inspections of which a person has said what they were: is the part defective?
+
+    Answers that contradict each other, or cost nothing, say nothing.
+    """
+    said = _said(uow, min_trust)
+    return {key: bool(one.real) for key, one in said.items() if bool(one.real) != bool(one.false)}
+
+
 def _inspections(uow: UnitOfWork) -> Iterator[Inspection]:
     seq = 0
     while page := uow.inspections.after(seq, _PAGE):
