@@ -560,12 +560,12 @@ class ShadowLooks(Protocol):
         ...
 
     def list(
-        self, station_id: str, *, shadow_sha256: str, live_sha256: str | None = None, limit: int = 100_000
+        self, station_id: str, *, shadow: ModelRef, live: ModelRef | None = None, limit: int = 100_000
     ) -> list[ShadowLook]:
         """Newest first."""
         ...
 
-    def count(self, station_id: str, *, shadow_sha256: str) -> Mapping[tuple[Evaluation, Evaluation], int]:
+    def count(self, station_id: str, *, shadow: ModelRef) -> Mapping[tuple[Evaluation, Evaluation], int]:
         """Looks by what the live model said and what the shadow said; only pairs that occur."""
         ...
 

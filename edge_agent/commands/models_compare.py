@@ -234,20 +234,20 @@ def shadow_figures(unit: UnitOfWork, at: StationOf, name: str) -> dict[str, Any]
     if not name:
         raise ConfigError(f"no model looks beside the live one at {at.id}; name the one that is meant")
     ref = at.models.ref(name)
-    looks = unit.shadow_looks.list(at.id, shadow_sha256=ref.sha256)
+    looks = unit.shadow_looks.list(at.id, shadow=ref)
     said = verdicts.found_by_people(unit)
     judged = [one for one in looks if one.inspection_id in said]
     right = [
         ((one.live_evaluation == "OK") is not bad, (one.evaluation == "OK") is not bad)
         for one, bad in ((one, said[one.inspection_id]) for one in judged)
     ]
-    counts = unit.shadow_looks.count(at.id, shadow_sha256=ref.sha256)
+    counts = unit.shadow_looks.count(at.id, shadow=ref)
     return {
         "station": at.id,
         "shadow": named(ref),
         "live": sorted({named(one.live) for one in looks}),
         "said": [{"live": live, "shadow": other, "parts": number} for (live, other), number in sorted(counts.items())],
-        "missed": dropped(unit, at.id, ref.sha256),
+        "missed": dropped(unit, at.id, ref),
         "beside": asdict(beside(looks, said)),
         "judged_by_people": _paired(right),
         "live_ms": _times([one.live_ms for one in looks]),

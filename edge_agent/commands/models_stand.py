@@ -207,9 +207,9 @@ def _case(unit: UnitOfWork, at: StationOf) -> list[str]:
     if not name:
         return [*lines, "no model looks beside it"]
     ref = at.models.ref(name)
-    counts = unit.shadow_looks.count(at.id, shadow_sha256=ref.sha256)
+    counts = unit.shadow_looks.count(at.id, shadow=ref)
     same = sum(count for (live, other), count in counts.items() if live == other)
-    total, missed = sum(counts.values()), dropped(unit, at.id, ref.sha256)
+    total, missed = sum(counts.values()), dropped(unit, at.id, ref)
     return [*lines, f"{named(ref)} looks beside it: {same} of {total} parts judged alike, {missed} missed"]
 
 
@@ -224,7 +224,7 @@ def _weighed(
     live = at.live(unit, word)
     if model == live:
         raise ConfigError(f"model {named(model)} is live at {at.id} already")
-    looks = unit.shadow_looks.list(at.id, shadow_sha256=model.sha256, live_sha256=live.sha256)
+    looks = unit.shadow_looks.list(at.id, shadow=model, live=live)
     found = beside(looks, found_by_people(unit))
     gates = Gates(**at.configuration.plant.models.gates.model_dump())
     results = judge(found, gates, at.station.config.cycle_ms)

@@ -135,7 +135,7 @@ class Shadow:
     def _keep(self, look: ShadowLook) -> None:
         with self._store.unit(durable=False) as unit:
             unit.shadow_looks.add(look)
-            unit.facts.set(_fact(self._station_id), {"sha256": look.shadow.sha256, "dropped": self.dropped})
+            unit.facts.set(_fact(self._station_id), {"of": _key(look.shadow), "dropped": self.dropped})
             unit.commit()
         failed = look.evaluation is Evaluation.NOT_INSPECTED
         outcome = "failed" if failed else "agrees" if look.agrees else "differs"
@@ -145,16 +145,16 @@ class Shadow:
 
     def _remembered(self, candidate: Candidate) -> int:
         with self._store.reader() as unit:
-            return dropped(unit, self._station_id, candidate.ref.sha256)
+            return dropped(unit, self._station_id, candidate.ref)
 
     def _report(self, condition: Condition, detail: str) -> None:
         self._health.report(f"shadow:{self._station_id}", condition, detail, at=self._clock.now())
 
 
-def dropped(unit: UnitOfWork, station_id: str, sha256: str) -> int:
+def dropped(unit: UnitOfWork, station_id: str, ref: ModelRef) -> int:
     """Parts that this model did not see for want of time, as last noted."""
     noted: dict[str, Any] = unit.facts.get(_fact(station_id)) or {}
-    return int(noted["dropped"]) if noted.get("sha256") == sha256 else 0
+    return int(noted["dropped"]) if noted.get("of") == _key(ref) else 0
 
 
 def _was_judged(look: Look) -> bool:
@@ -211,6 +211,10 @@ def _beside(
 
 def _name(ref: ModelRef) -> str:
     return f"{ref.name}/{ref.version}"
+
+
+def _key(ref: ModelRef) -> str:
+    return f"{_name(ref)} {ref.sha256}"
 
 
 def _fact(station_id: str) -> str:

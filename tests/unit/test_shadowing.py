@@ -96,7 +96,7 @@ class Beside:
     @property
     def looks(self) -> list[ShadowLook]:
         with self.store.reader() as unit:
-            return unit.shadow_looks.list("aoi-1", shadow_sha256=SHADOW.sha256)[::-1]
+            return unit.shadow_looks.list("aoi-1", shadow=SHADOW)[::-1]
 
 
 Make = Callable[..., Beside]
@@ -215,8 +215,8 @@ def test_drops_are_remembered_for_the_model_they_are_of(make: Make) -> None:
     assert beside.shadow.step()
     assert beside.shadow.dropped == 5
     with beside.store.reader() as unit:
-        assert dropped(unit, "aoi-1", SHADOW.sha256) == 5
-        assert dropped(unit, "aoi-1", "0" * 64) == 0
+        assert dropped(unit, "aoi-1", SHADOW) == 5
+        assert dropped(unit, "aoi-1", replace(SHADOW, version="3")) == 0
     beside.shadow.choose(None)
     assert beside.shadow.dropped == 0
 

@@ -329,15 +329,15 @@ shadow_looks = Table(
     _seq(),
     Column("inspection_id", Uuid, nullable=False, unique=True),
     Column("station_id", String, nullable=False),
-    Column("live_sha256", String, nullable=False),
-    Column("shadow_sha256", String, nullable=False),
+    Column("live", String, nullable=False),
+    Column("shadow", String, nullable=False),
     Column("live_evaluation", String, nullable=False),
     Column("evaluation", String, nullable=False),
     Column("at_us", BigInteger, nullable=False, index=True),
     _document(),
-    Index(None, "station_id", "shadow_sha256", "seq"),
+    Index(None, "station_id", "shadow", "seq"),
 )
-"""What shadow models would have said of parts that were answered."""
+"""What shadow models would have said of parts that were answered. ``live`` and ``shadow`` are name, version, sha256."""
 
 audit = Table(
     "audit",

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from edge_agent.adapters.store.codec import decode, encode, label, to_us
 from edge_agent.adapters.store.schema import shadow_looks
 from edge_agent.adapters.store.session import Session
+from edge_agent.domain.defect import ModelRef
 from edge_agent.domain.inspection import Evaluation
 from edge_agent.domain.shadow import ShadowLook
 
@@ -31,8 +32,8 @@ class SqlShadowLooks:
             "seq": self._session.take("shadow_looks"),
             "inspection_id": look.inspection_id,
             "station_id": label(look.station_id),
-            "live_sha256": look.live.sha256,
-            "shadow_sha256": look.shadow.sha256,
+            "live": _key(look.live),
+            "shadow": _key(look.shadow),
             "live_evaluation": look.live_evaluation.value,
             "evaluation": look.evaluation.value,
             "at_us": to_us(look.at),
@@ -41,24 +42,24 @@ class SqlShadowLooks:
         self._session.write(shadow_looks.insert(), row)
 
     def list(
-        self, station_id: str, *, shadow_sha256: str, live_sha256: str | None = None, limit: int = LISTED
+        self, station_id: str, *, shadow: ModelRef, live: ModelRef | None = None, limit: int = LISTED
     ) -> builtins.list[ShadowLook]:
         """Newest first."""
         query = (
             select(shadow_looks.c.document)
-            .where(shadow_looks.c.station_id == label(station_id), shadow_looks.c.shadow_sha256 == shadow_sha256)
+            .where(shadow_looks.c.station_id == label(station_id), shadow_looks.c.shadow == _key(shadow))
             .order_by(shadow_looks.c.seq.desc())
             .limit(limit)
         )
-        if live_sha256 is not None:
-            query = query.where(shadow_looks.c.live_sha256 == live_sha256)
+        if live is not None:
+            query = query.where(shadow_looks.c.live == _key(live))
         return [decode(ShadowLook, row["document"]) for row in self._session.rows(query)]
 
-    def count(self, station_id: str, *, shadow_sha256: str) -> Mapping[tuple[Evaluation, Evaluation], int]:
+    def count(self, station_id: str, *, shadow: ModelRef) -> Mapping[tuple[Evaluation, Evaluation], int]:
         """Looks by what the live model said and what the shadow said; only pairs that occur."""
         query = (
             select(shadow_looks.c.live_evaluation, shadow_looks.c.evaluation, func.count().label("n"))
-            .where(shadow_looks.c.station_id == label(station_id), shadow_looks.c.shadow_sha256 == shadow_sha256)
+            .where(shadow_looks.c.station_id == label(station_id), shadow_looks.c.shadow == _key(shadow))
             .group_by(shadow_looks.c.live_evaluation, shadow_looks.c.evaluation)
         )
         rows = self._session.rows(query)
@@ -73,3 +74,8 @@ class SqlShadowLooks:
             .limit(PRUNE_BATCH)
         )
         return self._session.write(shadow_looks.delete().where(shadow_looks.c.seq.in_(oldest)))
+
+
+def _key(ref: ModelRef) -> str:
+    """The same file may be in two versions whose cards differ."""
+    return label(f"{ref.name}/{ref.version} {ref.sha256}")

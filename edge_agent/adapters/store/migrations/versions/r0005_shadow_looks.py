@@ -18,8 +18,8 @@ def upgrade() -> None:
         sa.Column("seq", _NUMBER, autoincrement=False, nullable=False),
         sa.Column("inspection_id", sa.Uuid(), nullable=False),
         sa.Column("station_id", sa.String(), nullable=False),
-        sa.Column("live_sha256", sa.String(), nullable=False),
-        sa.Column("shadow_sha256", sa.String(), nullable=False),
+        sa.Column("live", sa.String(), nullable=False),
+        sa.Column("shadow", sa.String(), nullable=False),
         sa.Column("live_evaluation", sa.String(), nullable=False),
         sa.Column("evaluation", sa.String(), nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
@@ -27,7 +27,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name="pk_shadow_looks"),
         sa.UniqueConstraint("inspection_id", name="uq_shadow_looks_inspection_id"),
     )
-    op.create_index(
-        "ix_shadow_looks_station_id_shadow_sha256_seq", "shadow_looks", ["station_id", "shadow_sha256", "seq"]
-    )
+    op.create_index("ix_shadow_looks_station_id_shadow_seq", "shadow_looks", ["station_id", "shadow", "seq"])
     op.create_index("ix_shadow_looks_at_us", "shadow_looks", ["at_us"])
