@@ -21,6 +21,7 @@ from edge_agent.bootstrap.telemetry import Telemetry, sparkplug_rows, subscribe_
 from edge_agent.contract import topics
 from edge_agent.contract.complaints import Complaints
 from edge_agent.domain.promotion import WatchRules
+from edge_agent.inspecting.promoting import named
 from edge_agent.inspecting.station import InspectionWorker, TriggerWorker
 from edge_agent.learning.learner import Learner
 from edge_agent.observability.health import Condition
@@ -35,7 +36,7 @@ from edge_agent.runtime.memory import give_back
 from edge_agent.schedule import Job, Schedule, daily_at, every
 from edge_agent.web.app import build_app
 from edge_agent.web.server import WebServer
-from edge_agent.web.status import Component, Status
+from edge_agent.web.status import Component, StationModel, Status
 from edge_agent.workers import (
     FIRST_TRIGGERS,
     LINK_LAST,
@@ -280,6 +281,19 @@ def status(parts: Parts, alive: bool) -> Status:
             )
             for entry in board
         ],
+        models=[station_model(station) for station in parts.stations],
+    )
+
+
+def station_model(station: StationParts) -> StationModel:
+    """Which models are at work at a station."""
+    models, shadow = station.models, station.shadow
+    candidate = shadow.candidate
+    return StationModel(
+        station=station.station.config.id,
+        live=", ".join(named(models.live(word)) for word in models.words),
+        shadow=candidate.ref if candidate else None,
+        missed=shadow.dropped if candidate else 0,
     )
 
 

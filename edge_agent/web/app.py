@@ -225,7 +225,8 @@ def _regions(desk: _Desk) -> APIRouter:
 
 def _health(desk: _Desk) -> dict[str, Any]:
     with desk.store.reader() as uow:
-        return {"outbox": uow.outbox.counts(), "oldest": uow.outbox.oldest_pending()}
+        models = [views.model_row(uow, line) for line in desk.status()["models"]]
+        return {"outbox": uow.outbox.counts(), "oldest": uow.outbox.oldest_pending(), "models": models}
 
 
 def _existing(found: dict[str, Any] | None) -> dict[str, Any]:

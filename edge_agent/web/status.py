@@ -2,6 +2,8 @@
 
 from typing import TypedDict
 
+from edge_agent.domain.defect import ModelRef
+
 
 class Component(TypedDict):
     """One component: ``condition`` is ``starting``, ``ok``, ``degraded`` or ``down``; ``since`` is ISO 8601."""
@@ -10,6 +12,15 @@ class Component(TypedDict):
     condition: str
     detail: str
     since: str
+
+
+class StationModel(TypedDict):
+    """The models of one station: what is ``live`` (for people), who looks beside it, and how many parts that missed."""
+
+    station: str
+    live: str
+    shadow: ModelRef | None
+    missed: int
 
 
 class Status(TypedDict):
@@ -21,3 +32,4 @@ class Status(TypedDict):
     alive: bool
     ready: bool
     components: list[Component]
+    models: list[StationModel]

@@ -31,12 +31,14 @@ from edge_agent.domain.tally import (
 )
 from edge_agent.domain.verdict import JobResponse
 from edge_agent.domain.work_order import WorkOrder
+from edge_agent.inspecting.promoting import change_of, named, promotions
 from edge_agent.ports import ImageStore, UnitOfWork
 from edge_agent.responding.documents.letterhead import Letterhead
 from edge_agent.responding.documents.pictures import find_picture, to_golden
 from edge_agent.responding.documents.sheet import PRIORITY_WORDS, order_data
 from edge_agent.responding.documents.shift import rate_chart
 from edge_agent.responding.order_limit import waiting
+from edge_agent.web.status import StationModel
 
 RECENT = 400
 """Parts behind the figures and charts of the line page."""
@@ -81,6 +83,22 @@ class House:
     letterhead: Letterhead
     catalogue: Catalogue
     images: ImageStore = field(repr=False)
+
+
+def model_row(uow: UnitOfWork, line: StationModel) -> dict[str, Any]:
+    """What is live at a station, how it came there, and what looks beside it."""
+    found = promotions(uow, line["station"])[-1:]
+    shadow = line["shadow"]
+    counts = uow.shadow_looks.count(line["station"], shadow=shadow) if shadow else {}
+    return {
+        "station": line["station"],
+        "live": line["live"],
+        "promotion": next((f"{change_of(one)}, {one.by}: {one.why} ({one.state})" for one in found), ""),
+        "shadow": named(shadow) if shadow else "",
+        "parts": sum(counts.values()),
+        "alike": sum(count for (live, other), count in counts.items() if live == other),
+        "missed": line["missed"],
+    }
 
 
 def line_view(uow: UnitOfWork, house: House, now: datetime) -> dict[str, Any]:

@@ -14,9 +14,12 @@ from prometheus_client import CollectorRegistry, Counter
 from edge_agent.domain.document import Document
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.inspection import Disposition, Evaluation
+from edge_agent.domain.promotion import Promotion
+from edge_agent.inspecting.promoting import promote
 from edge_agent.web.app import ago, build_app
 from edge_agent.web.status import Status
 from tests.fakes.clock import START
+from tests.fakes.made import LIVE, SHADOW, a_shadow_look
 from tests.unit.test_documents import LETTERHEAD, Line
 
 NASTY = "\"><script>alert('x')</script><img src=x onerror=alert(1)>"
@@ -25,7 +28,7 @@ PAGES = ("/", "/live/line", "/live/status", "/live/health", "/parts", "/orders",
 
 def status(**changes: Any) -> Status:
     component = {"component": "camera", "condition": "ok", "detail": "", "since": "2026-11-20T09:59:20+00:00"}
-    return {"alive": True, "ready": True, "components": [component]} | changes  # type: ignore[return-value]
+    return {"alive": True, "ready": True, "components": [component], "models": []} | changes  # type: ignore[return-value]
 
 
 class Site:
@@ -369,3 +372,23 @@ def test_the_rate_is_judged_against_the_time_before_the_incident(site: Site) -> 
     assert ">normal<" in drawn
     assert ">change began<" in drawn
     assert drawn.count('class="c-dot-bad"') >= 3
+
+
+def test_the_health_page_shows_the_models_of_each_station(own_site: Site) -> None:
+    with own_site.line.store.unit() as unit:
+        for shadow in (Evaluation.OK, Evaluation.OK, Evaluation.NOT_OK):
+            unit.shadow_looks.add(a_shadow_look(own_site.line.clock, shadow=shadow))
+        promoted = Promotion(
+            word="board", model=LIVE, earlier=SHADOW, by="terminal:anna", why=NASTY, at=own_site.line.clock.now()
+        )
+        promote(unit, "aoi-1", promoted, figures="-")
+        unit.commit()
+    own_site.status = status(models=[{"station": "aoi-1", "live": "board/2", "shadow": SHADOW, "missed": 7}])
+    page = own_site.get("/live/health")
+    assert "board/3</td>" in page
+    assert "2 of 3" in page
+    assert ">7<" in page
+    assert "board: board/3 -&gt; board/2, terminal:anna: " in page
+    assert NASTY not in page
+    own_site.status = status(models=[{"station": "aoi-2", "live": "board/2", "shadow": None, "missed": 0}])
+    assert "aoi-2" in own_site.get("/health")
