@@ -24,7 +24,10 @@ COMMANDS = {
     "evaluate": ("edge_agent.commands.evaluate", "Measure a detector on labelled images."),
     "report": ("edge_agent.commands.report", "Print a work-order sheet or a shift report as PDF."),
     "data": ("edge_agent.commands.data", "Import labelled images, and check them before anything learns from them."),
-    "models": ("edge_agent.commands.models", "List and verify models."),
+    "models": (
+        "edge_agent.commands.models",
+        "Add, verify, sign and compare models; let one look beside the live one, promote it, take it back.",
+    ),
     "explain": ("edge_agent.commands.explain", "Tell the whole story of an incident, the language model's part too."),
     "llm": ("edge_agent.commands.llm", "Let a language model sit the exam that decides what it may do."),
     "orders": ("edge_agent.commands.orders", "List, show and answer work orders."),
