@@ -76,7 +76,8 @@ class ShadowProcess:
 
     def _laid_down(self, role: str, pixels: Pixels) -> dict[str, Any]:
         file = Path(self._folder.name) / role
-        np.ascontiguousarray(pixels).tofile(file)
+        with file.open("r+b" if file.exists() else "wb") as opened:  # over the last one: its memory is used again
+            np.ascontiguousarray(pixels).tofile(opened)
         return {"file": str(file), "shape": pixels.shape, "dtype": str(pixels.dtype)}
 
 

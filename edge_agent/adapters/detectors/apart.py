@@ -1,5 +1,6 @@
 """The inside of a detector's own process: a shadow model looks at images that its parent lays down in files."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -48,7 +49,7 @@ class DetectorApart:
         """What is seen on one image: ``sighting`` and ``processor_ms``, or ``fault`` and ``text``.
 
         Args:
-            image, golden: ``file`` with the bytes in row-major order, ``shape`` and ``dtype``.
+            image, golden: ``file`` that begins with the bytes in row-major order, ``shape`` and ``dtype``.
         """
         now = self._clock.now()
         frame = Frame(frame_id=self._clock.new_id(), camera_id="shadow", pixels=_pixels(image), captured_at=now)
@@ -63,5 +64,5 @@ class DetectorApart:
 
 
 def _pixels(image: Mapping[str, Any]) -> Pixels:
-    read = np.fromfile(image["file"], dtype=image["dtype"])
+    read = np.fromfile(image["file"], dtype=image["dtype"], count=math.prod(image["shape"]))
     return read.reshape(image["shape"])
