@@ -114,6 +114,8 @@ class ModelKeeper:
                 watched = {"state": PromotionState.WATCHED, "since": now, "before": before}
                 amend(unit, self._station_id, found[-1], **watched)
                 self._alarm = ""
+            else:
+                metrics.MODEL_ROLLBACKS.labels(self._station_id, "by hand").inc()
             self._note(unit, "model.taken", self._told())
             unit.commit()
         self._suspected_at = None

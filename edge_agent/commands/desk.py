@@ -86,17 +86,26 @@ def recipe_of(file: Path | None, model: str | None) -> Recipe:
 class Desk:
     """One detector and one recipe, for image after image.
 
+    Args:
+        own: models of a box, searched after ``models``; those of this box without it.
+
     Raises:
         ConfigError: no such model, or it fails its verification.
     """
 
     def __init__(
-        self, recipe: Recipe, *, models: Path = MODELS, threads: int = 1, min_score: float | None = None
+        self,
+        recipe: Recipe,
+        *,
+        models: Path = MODELS,
+        own: Path | None = None,
+        threads: int = 1,
+        min_score: float | None = None,
     ) -> None:
         self.clock = SystemClock()
-        options = DetectorOptions(threads=threads)
+        options, own = DetectorOptions(threads=threads), own or taught_models()
         detectors = {
-            name: open_detector(resolve(models, name, taught_models()), options, clock=self.clock, min_score=min_score)
+            name: open_detector(resolve(models, name, own), options, clock=self.clock, min_score=min_score)
             for name in recipe.models
         }
         for one in detectors.values():

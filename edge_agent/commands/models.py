@@ -12,9 +12,9 @@ from edge_agent.adapters.detectors.opening import verified
 from edge_agent.adapters.detectors.signatures import ModelTrust, sign_card
 from edge_agent.adapters.store.database import sqlite_url
 from edge_agent.bootstrap.parts import model_trust
-from edge_agent.commands.desk import MODELS, taught_models
+from edge_agent.commands.desk import MODELS
 from edge_agent.commands.models_compare import compare
-from edge_agent.commands.models_stand import promote, rollback, shadow
+from edge_agent.commands.models_stand import own_models, promote, rollback, shadow
 from edge_agent.commands.stored import Config, State, open_store, person, state_folder
 from edge_agent.config import load
 from edge_agent.config.stations import DetectorOptions
@@ -34,13 +34,14 @@ Keys = Annotated[list[Path] | None, typer.Option("--key", help="Public keys (PEM
 
 
 @app.command("list")
-def list_models(models: Folder = MODELS) -> None:
-    """List models with what they are for.
+def list_models(models: Folder = MODELS, state: State = None) -> None:
+    """List models with what they are for: the product's, and those that were taught on this box or added to it.
 
-    Example: edge-agent models list
+    Example: edge-agent models list --state state
     """
-    for name in [*all_models(models), *all_models(taught_models())]:
-        card = read_card(resolve(models, name, taught_models()))
+    own = own_models(state)
+    for name in [*all_models(models), *all_models(own)]:
+        card = read_card(resolve(models, name, own))
         typer.echo(f"{name}  {card.description}")
         size_wh = f"{card.inputs[0].shape[3]}x{card.inputs[0].shape[2]}"
         sees = ", ".join(card.classes) or "nothing by itself"
@@ -57,6 +58,7 @@ def list_models(models: Folder = MODELS) -> None:
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="name or name/version; all without one.")] = None,
     models: Folder = MODELS,
+    state: State = None,
     config: Annotated[Path | None, typer.Option(help="plant.yaml that says whose signatures count.")] = None,
     key: Keys = None,
 ) -> None:
@@ -71,10 +73,10 @@ def verify(
     Exit codes: 0 all hold, 1 one does not.
     """
     logs.configure(level="warning", style="console")
-    trust, wrong = _trust(config, key), 0
-    for name in names or [*all_models(models), *all_models(taught_models())]:
+    trust, own, wrong = _trust(config, key), own_models(state, config), 0
+    for name in names or [*all_models(models), *all_models(own)]:
         try:
-            folder = resolve(models, name, taught_models())
+            folder = resolve(models, name, own)
             holder = trust.check(folder)
             shown, providers = verified(folder, DetectorOptions(), clock=SystemClock())
         except ConfigError as error:
@@ -116,7 +118,7 @@ def add(
         trust.check(folder)
         verified(folder, DetectorOptions(), clock=SystemClock())
 
-    into = state_folder(state, config).resolve() / "models"
+    into = own_models(state, config)
     found = add_model(source, card, into, verify=holds, others=(models,), dry_run=dry_run)
     name = f"{found.name}/{found.version}"
     if dry_run:
@@ -130,6 +132,7 @@ def sign(
     name: Annotated[str, typer.Argument(help="name or name/version, or a model's folder.")],
     key: Annotated[Path, typer.Option(help="Your private key (Ed25519, PEM; only its owner may read it).")],
     models: Folder = MODELS,
+    state: State = None,
 ) -> None:
     """Sign a model's card, which names the sha256 of its file. The signature is a detached JWS in card.sig beside it.
 
@@ -138,7 +141,7 @@ def sign(
     Example: edge-agent models sign board-3 --key quality.key
     """
     logs.configure(level="warning", style="console")
-    folder = Path(name) if (Path(name) / "card.json").is_file() else resolve(models, name, taught_models())
+    folder = Path(name) if (Path(name) / "card.json").is_file() else resolve(models, name, own_models(state))
     signing = read_signing_key(key)
     shown, _ = verified(folder, DetectorOptions(), clock=SystemClock())
     typer.echo(f"{shown}: signed with {signing.public.key_id} in {sign_card(folder, signing)}")

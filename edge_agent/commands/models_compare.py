@@ -15,7 +15,7 @@ from edge_agent.commands.desk import MODELS, Desk, recipe_of
 from edge_agent.commands.evaluate_detector import Measured, found_in, measure
 from edge_agent.commands.labelled import Labelled, Selection, load, mended
 from edge_agent.commands.machine import machine
-from edge_agent.commands.models_stand import Plant, StationId, StationOf, station_of
+from edge_agent.commands.models_stand import Plant, StationId, StationOf, own_models, station_of
 from edge_agent.commands.stored import State, open_store
 from edge_agent.config.plant import RetentionSection
 from edge_agent.datasets.draft import Draft
@@ -76,7 +76,8 @@ def compare(
         raise typer.BadParameter("two models are expected")
     selection = Selection(groups=tuple(name for name in groups.split(",") if name), split=split)
     parts = stored_parts(store) if store else _labelled(data, selection, mend)
-    desks = tuple(Desk(recipe_of(recipe, name), models=models, threads=threads) for name in (first, second))
+    own = own_models(store or state)
+    desks = tuple(Desk(recipe_of(recipe, name), models=models, own=own, threads=threads) for name in (first, second))
     pairs = [_both(desks[0], desks[1], part, place % 2 == 1) for place, part in enumerate(parts)]
     figures = compared(pairs, _codes(desks))
     figures["models"] = [f"{desk.detector.ref.name}/{desk.detector.ref.version}" for desk in desks]

@@ -159,15 +159,19 @@ def station_of(config: Path, state: Path | None, station_id: str) -> StationOf:
     store = open_store(state, None if state and not plant.store.url else config)
     with store.reader() as unit:
         recipes, _ = recall(unit, configuration, station)
-    own = state_folder(state, config).resolve() / "models"
     models = StationModels(
         recipes=RecipesInUse(recipes),
-        folders=(models_folder(plant), own),
+        folders=(models_folder(plant), own_models(state, config)),
         trusted=model_trust(configuration).check,
         load=_not_here,
         goldens=goldens(),
     )
     return StationOf(store=store, configuration=configuration, station=station, models=models)
+
+
+def own_models(state: Path | None, config: Path | None = None) -> Path:
+    """Models that were taught on this box or added to it: searched after the product's."""
+    return state_folder(state, config).resolve() / "models"
 
 
 def _station(configuration: Configuration, station_id: str) -> Station:

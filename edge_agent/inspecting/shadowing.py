@@ -19,7 +19,7 @@ from edge_agent.inspecting.judges import in_its_place
 from edge_agent.observability import metrics
 from edge_agent.observability.health import Condition, Health
 from edge_agent.ports import Clock, SecondDetector, SecondSight, Store, UnitOfWork
-from edge_agent.runtime.channel import Channel
+from edge_agent.runtime.channel import Channel, Ledger
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +67,11 @@ class Shadow:
     def candidate(self) -> Candidate | None:
         """Who looks; None when nobody does."""
         return self._candidate
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where the parts of this process went."""
+        return self._queue.ledger
 
     @property
     def dropped(self) -> int:
