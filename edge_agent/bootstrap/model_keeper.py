@@ -25,6 +25,7 @@ from edge_agent.ports import Clock, SecondDetector, Store, UnitOfWork
 log = structlog.get_logger(__name__)
 
 BY_ITSELF = "model.rolled-back"
+_TRY_AGAIN_NS = 60_000_000_000
 MakeShadow = Callable[[str], SecondDetector]
 """A second detector for a model's name."""
 
@@ -66,6 +67,8 @@ class ModelKeeper:
         self._sender = sender
         self._rules = rules
         self._refused: Mapping[str, Promotion] | None = None
+        self._again_ns = 0
+        self._number = 0
         self._shadowing: tuple[str, str] | None = None
         self._unusable = False
         self._alarm = ""
@@ -87,17 +90,20 @@ class ModelKeeper:
     def _follow(self, found: list[Promotion]) -> None:
         wanted = in_force(found)
         is_new = not self._in_use(wanted) or any(one.state is PromotionState.ASKED for one in found[-1:])
-        if wanted == self._refused or (self._models.is_in_order() and not is_new):
+        if self._is_refused(wanted) or (self._models.is_in_order() and not is_new):
             return
         try:
             self._stand(wanted)
         except ConfigError as error:
-            self._refused = wanted
-            self._refuse(found, str(error))
+            self._refuse(found, wanted, str(error))
             return
-        self._refused = None
         if is_new:
             self._taken(found)
+        self._number = len(found)
+
+    def _is_refused(self, wanted: Mapping[str, Promotion]) -> bool:
+        """It could not be had, and it is too early to try again."""
+        return wanted == self._refused and self._clock.monotonic_ns() < self._again_ns
 
     def _in_use(self, wanted: Mapping[str, Promotion]) -> bool:
         return self._models.stand_ins == {word: named(one.model) for word, one in wanted.items()}
@@ -113,22 +119,24 @@ class ModelKeeper:
                 before = standing(unit.inspections.latest(self._rules.window_parts, station_id=self._station_id))
                 watched = {"state": PromotionState.WATCHED, "since": now, "before": before}
                 amend(unit, self._station_id, found[-1], **watched)
-                self._alarm = ""
-            else:
-                metrics.MODEL_ROLLBACKS.labels(self._station_id, "by hand").inc()
             self._note(unit, "model.taken", self._told())
             unit.commit()
-        self._suspected_at = None
-        self._counted = -1
+        if len(found) < self._number:
+            metrics.MODEL_ROLLBACKS.labels(self._station_id, "by hand").inc()
+        else:
+            self._alarm = ""
+        self._refused, self._suspected_at, self._counted = None, None, -1
         self.report()
         log.warning("another model is in use", station=self._station_id, models=self._told())
 
-    def _refuse(self, found: list[Promotion], why: str) -> None:
-        """It cannot be had: one that never was in use is taken back, of another a person must decide."""
+    def _refuse(self, found: list[Promotion], wanted: Mapping[str, Promotion], why: str) -> None:
+        """It cannot be had: one that never was in use is taken back, another is tried again, or a person decides."""
+        self._refused, self._again_ns = wanted, self._clock.monotonic_ns() + _TRY_AGAIN_NS
         self._alarm = f"the model that was promoted cannot be had: {why}"
         if found and found[-1].state is PromotionState.ASKED:
             with self._store.unit() as unit:
-                take_back(unit, self._station_id, by=self._sender.agent, action="model.refused", why=why)
+                if promotions(unit, self._station_id)[-1:] == found[-1:]:
+                    take_back(unit, self._station_id, by=self._sender.agent, action="model.refused", why=why)
                 unit.commit()
         self.report()
 
@@ -187,7 +195,8 @@ class ModelKeeper:
         except ConfigError as error:
             self._alarm += f"; the one before cannot be had: {error}"
             self._pause.set(Reason(code=PAUSED, text=self._alarm))
-            self._refused = in_force(left)
+            self._refused, self._again_ns = in_force(left), self._clock.monotonic_ns() + _TRY_AGAIN_NS
+        self._number = len(left)
         self._suspected_at = None
         self.report()
         log.error("a promoted model was taken back", station=self._station_id, change=change_of(promotion), why=worse)

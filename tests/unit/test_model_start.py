@@ -6,6 +6,7 @@ from edge_agent.bootstrap.parts import _start_models
 from edge_agent.domain.faults import ConfigError
 from edge_agent.domain.promotion import PromotionState
 from edge_agent.inspecting.promoting import amend
+from edge_agent.observability.health import Condition
 from tests.unit.test_model_keeper import STATION, Box, box  # noqa: F401  a fixture
 
 
@@ -44,6 +45,19 @@ def test_without_it_the_station_is_paused_with_the_reason(box: Box, how: str) ->
     assert "the model that was promoted cannot be had" in box.pause.reason.text
     box.keeper.step()
     assert box.promotions != [], "a person decides: it is not taken back by itself"
+
+
+def test_when_it_is_there_again_it_is_taken_within_a_minute(box: Box) -> None:  # noqa: F811
+    taken(box, "2")
+    box.broken.add("board/2")
+    start(box)
+    box.keeper.step()
+    box.broken.clear()
+    box.keeper.step()
+    assert box.live == "board/1"
+    box.clock.advance(61)
+    box.keeper.step()
+    assert (box.live, box.said) == ("board/2", (Condition.OK, "board/1: board/2"))
 
 
 def test_without_the_recipes_own_model_there_is_no_start(box: Box) -> None:  # noqa: F811

@@ -252,3 +252,40 @@ def test_compare_says_what_it_expects(words: tuple[str, ...]) -> None:
     done = RUN.invoke(build("models"), ["models", "compare", *words])
     assert done.exit_code == 2
     assert "expected" in done.output
+
+
+@pytest.mark.slow
+def test_a_model_is_signed_added_and_verified_by_its_signature(box: Box, tmp_path: Path) -> None:
+    source, key = tmp_path / "new", tmp_path / "quality.key"
+    shutil.copytree(ROOT / "models" / "board" / "1", source)
+    card = json.loads((source / "card.json").read_text())
+    (source / "card.json").write_text(json.dumps(card | {"version": "41"}))
+    signing = SigningKey.new()
+    signing.write(key)
+    (tmp_path / "quality.pub").write_text(signing.public.pem)
+    demanded = ["--key", str(tmp_path / "quality.pub")]
+    at = ["--state", str(box.state)]
+
+    def models(*words: str) -> Result:
+        return RUN.invoke(build("models"), ["models", *words])
+
+    unsigned = models("add", str(source), "--why", "a trial", *at, *demanded)
+    assert isinstance(unsigned.exception, ConfigError)
+    assert "is not signed" in str(unsigned.exception)
+    assert models("sign", str(source), "--key", str(key)).exit_code == 0
+    dry = models("add", str(source), *at, *demanded, "--dry-run")
+    assert "it would be added" in dry.stdout
+    added = models("add", str(source), "--why", "a trial", *at, *demanded)
+    assert added.exit_code == 0, added.output
+    with box.store.reader() as unit:
+        (entry,) = unit.audit.latest(5, subject="model:board/41")
+    assert (entry.action, entry.after, entry.detail) == ("model.added", card["sha256"], "a trial")
+    assert (
+        "board/41: holds (CPUExecutionProvider, signed by quality)"
+        in models("verify", "board/41", *at, *demanded).stdout
+    )
+    assert "board/41" in models("list", *at).stdout
+    wrong = models("verify", "board/1", *at, *demanded)
+    assert (wrong.exit_code, "is not signed" in wrong.stdout) == (1, True)
+    (box.state / "models" / "board" / "41" / "model.onnx").write_bytes(b"x")
+    assert "sha256" in models("verify", "board/41", *at).stdout
