@@ -149,8 +149,9 @@ class SecondDetector(Protocol):
         """As `Detector.detect`; the first call loads and verifies the model.
 
         Raises:
-            PartFault: it could not judge this part.
-            Transient: it was late or died, and was killed; a later call starts it again.
+            PartFault: it could not judge this part, or died of it.
+            Transient: it got no answer ready in time and was killed: nobody knows what it would have said. A later call
+                starts it again.
             ConfigError: the model cannot be used.
         """
         ...

@@ -15,7 +15,7 @@ from edge_agent.domain.defect import Sighting
 from edge_agent.domain.faults import PartFault, Transient
 from edge_agent.domain.frame import Frame, Pixels
 from edge_agent.ports import SecondSight
-from edge_agent.runtime.children import Child, ChildFault
+from edge_agent.runtime.children import Child, ChildDied, ChildFault
 
 log = structlog.get_logger(__name__)
 
@@ -65,9 +65,11 @@ class ShadowProcess:
             raise Transient(f"the image cannot be handed over in {self._folder.name}: {error}") from error
         try:
             return _understood(self._child.call("look", payload, self._deadline_s))
+        except ChildDied as error:
+            raise PartFault("shadow.died", str(error)) from error
         except ChildFault as error:
             log.error("bug in a process of its own", error=str(error))
-            raise Transient(str(error).partition("\n")[0]) from error
+            raise PartFault("shadow.failed", str(error).partition("\n")[0]) from error
 
     def close(self) -> None:
         """End it, also during a look (which raises Transient). Safe to call twice."""

@@ -368,8 +368,8 @@ class ShadowSection(Section):
     providers: list[Literal["cpu", "cuda", "tensorrt", "openvino"]] = Field(default=["cpu"], min_length=1)
     """As ``detector.providers``. A GPU has no spare capacity that could be told apart: leave it to the live model."""
     threads: int = Field(default=1, ge=1, le=64)
-    deadline_s: Seconds = 10
-    """For one part; then it is killed and counts as failed."""
+    deadline_s: Seconds = 30
+    """For one part; then it is killed, and the part counts as one it had no time for."""
     max_rss_mb: int = Field(default=1_500, ge=100)
     """Memory of its process; beyond it, it is killed."""
 

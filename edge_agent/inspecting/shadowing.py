@@ -60,6 +60,7 @@ class Shadow:
         self._clock = clock
         self._candidate: Candidate | None = None
         self._dropped_before = 0
+        self._late = 0
         self.unusable = False
         """The last candidate could not be used."""
 
@@ -76,7 +77,7 @@ class Shadow:
     @property
     def dropped(self) -> int:
         """Parts that the present candidate did not see for want of time, those of earlier processes among them."""
-        return self._queue.ledger.dropped + self._dropped_before
+        return self._queue.ledger.dropped + self._late + self._dropped_before
 
     def choose(self, candidate: Candidate | None) -> None:
         """From now on this one looks; the one before is ended."""
@@ -86,6 +87,7 @@ class Shadow:
             before.detector.close()
         self._queue.drain()
         remembered = self._remembered(candidate) if candidate else 0
+        self._late = 0
         self._dropped_before = remembered - self._queue.ledger.dropped
 
     def offer(self, look: Look) -> None:
@@ -117,7 +119,7 @@ class Shadow:
     # --- looking ----------------------------------------------------------------------------------------------------
 
     def _looked(self, candidate: Candidate, look: Look) -> ShadowLook | None:
-        """None: the model cannot be used, or was taken away during the look."""
+        """None: the model cannot be used, was not ready in time, or was taken away during the look."""
         begun = self._clock.monotonic_ns()
         try:
             seen = _second_sight(candidate, look)
@@ -128,12 +130,15 @@ class Shadow:
             self.unusable = True
             self.close()
             return None
-        except (PartFault, Transient) as error:
+        except Transient as error:  # too little of the processor is no fault of the model's
+            if self._candidate is candidate:
+                self._late += 1
+                self._report(Condition.DEGRADED, str(error))
+            return None
+        except PartFault as fault:
             if self._candidate is not candidate:
                 return None
-            seen, ruling = None, _failed(error)
-            if isinstance(error, Transient):
-                self._report(Condition.DEGRADED, str(error))
+            seen, ruling = None, _failed(fault)
         spent_ms = (self._clock.monotonic_ns() - begun) / 1e6
         return _beside(candidate, look.inspection, ruling, seen, spent_ms)
 
@@ -183,12 +188,11 @@ def _ruling(candidate: Candidate, look: Look, seen: SecondSight) -> Ruling:
     return in_its_place(own, look.inspection.opinions, recipe) if recipe.judges else own
 
 
-def _failed(error: PartFault | Transient) -> Ruling:
-    code = error.code if isinstance(error, PartFault) else "shadow.failed"
+def _failed(fault: PartFault) -> Ruling:
     return Ruling(
         evaluation=Evaluation.NOT_INSPECTED,
         disposition=Disposition.HOLD,
-        reasons=(Reason(code=code, text=str(error)),),
+        reasons=(Reason(code=fault.code, text=fault.text),),
         score=0.0,
     )
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,7 +67,13 @@ def test_when_it_is_killed_a_later_look_starts_it_again(shadow: ShadowProcess) -
         shadow.look(frame(golden), golden, None)
     shadow._deadline_s = 60
     assert shadow.look(frame(golden), golden, None).sighting.defects == ()
-    assert shadow.pid not in (None, first)
+    second = shadow.pid
+    assert second not in (None, first)
+    assert second is not None
+    os.kill(second, signal.SIGSTOP)
+    threading.Timer(0.3, os.kill, (second, signal.SIGKILL)).start()
+    with pytest.raises(PartFault, match="signal SIGKILL"):
+        shadow.look(frame(golden), golden, None)
 
 
 def test_a_model_that_is_not_what_its_card_says_is_a_configuration_error(tmp_path: Path) -> None:

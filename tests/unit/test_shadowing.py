@@ -171,14 +171,22 @@ def test_while_a_part_waits_the_shadow_begins_nothing(make: Make) -> None:
     assert beside.shadow.step()
 
 
-@pytest.mark.parametrize("error", [PartFault("image.size", "another size"), Transient("no answer, killed")])
-def test_a_failure_is_a_look_that_did_not_inspect(make: Make, error: Exception) -> None:
-    beside = make(error)
+def test_a_failure_is_a_look_that_did_not_inspect(make: Make) -> None:
+    beside = make(PartFault("image.size", "another size"))
     beside.inspect(1)
     assert beside.shadow.step()
     (look,) = beside.looks
     assert look.evaluation is Evaluation.NOT_INSPECTED
-    assert str(error) in look.reasons[0].text
+    assert "another size" in look.reasons[0].text
+
+
+def test_want_of_time_is_no_failure_of_the_model(make: Make) -> None:
+    beside = make(Transient("no answer before its deadline, killed"), 0.0)
+    beside.inspect(2)
+    assert not beside.shadow.step()
+    assert [one.component for one in beside.line.health.alarms()] == ["shadow:aoi-1"]
+    assert beside.shadow.step()
+    assert (len(beside.looks), beside.shadow.dropped, beside.line.health.alarms()) == (1, 1, [])
 
 
 def test_a_model_that_cannot_be_used_is_told_and_let_go(make: Make) -> None:
