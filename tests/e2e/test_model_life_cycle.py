@@ -28,20 +28,21 @@ from tests.fault.agent_box import PRODUCT, Box, Plc, missing, until
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(bool(missing()), reason=missing() or "-"),
 ]
 MODELS = Path(__file__).resolve().parents[2] / "models"
 LIVE, NEXT = "board/2", "board/9"
 CLOCK = SystemClock()
 SEEN_BESIDE = 12
+STARVED_S = 240
 
 
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Box]:
     made = Box(tmp_path)
     made.broker.start()
-    made.configure(plant=_rules)
+    made.configure(plant=_rules, station=_patience)
     _name_the_model(made.places.config / "recipes")
     yield made
     made.end()
@@ -53,6 +54,11 @@ def _rules(plant: dict[str, Any]) -> None:
         "gates": {"min_parts": SEEN_BESIDE, "max_escapes": 1.0, "max_false_rejects": 0.3},
         "watch": {"window_parts": 20, "min_parts": 6, "confirm_parts": 2},
     }
+
+
+def _patience(station: dict[str, Any]) -> None:
+    """The shadow gets what other tests leave of the processor."""
+    station["shadow"] = {"deadline_s": STARVED_S}
 
 
 def _name_the_model(recipes: Path) -> None:
@@ -151,7 +157,7 @@ def test_shadow_promotion_fault_and_rollback(box: Box, tmp_path: Path) -> None:
         while seen_beside(box) < SEEN_BESIDE:
             before = seen_beside(box)
             assert line.inspect()["evaluation"] == Evaluation.OK
-            until(lambda before=before: seen_beside(box) > before, "the shadow has looked")
+            until(lambda before=before: seen_beside(box) > before, "the shadow has looked", STARVED_S)
         assert f"{SEEN_BESIDE} of {SEEN_BESIDE} parts judged alike" in models(box, "shadow")
 
         told = json.loads(models(box, "promote", NEXT, "--why", "as good as the one before", "--json"))
