@@ -1,4 +1,4 @@
-"""A shadow model in a process of its own (docs/adr/0017): it can hang, crash or grow, and the line does not notice."""
+"""A shadow model in a process of its own (docs/adr/0018): it can hang, crash or grow, and the line does not notice."""
 
 import tempfile
 from pathlib import Path
