@@ -31,7 +31,10 @@ def new(
         raise ConfigError(f"{public} is there already; a key is never written over")
     key = SigningKey.new()
     key.write(file)
-    public.write_text(key.public.pem, "ascii")
+    try:
+        public.write_text(key.public.pem, "ascii")
+    except OSError as error:
+        raise ConfigError(f"{public} cannot be written: {error}; `edge-agent keys show` prints it") from error
     typer.echo(f"{file} (secret) and {public}, key id {key.public.key_id}")
 
 

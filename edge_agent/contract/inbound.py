@@ -347,7 +347,7 @@ def _structured(content: Mapping[str, Any]) -> Event:
         source=_attribute(content, "source"),
         event_id=_attribute(content, "id"),
         type=_attribute(content, "type"),
-        time=_attribute(content, "time") if "time" in content else "",
+        time=str(content.get("time", "")),
         data=data,
     )
 

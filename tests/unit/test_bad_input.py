@@ -154,6 +154,15 @@ def test_an_event_whose_sender_is_ahead_is_told_and_taken(box: Box) -> None:
     assert box.said(topics.REPLY)[0]["status"] == "done"
 
 
+@pytest.mark.parametrize("time", [None, 7, "yesterday", "2026-01-05T06:00:00", "x" * 1_000])
+def test_a_time_that_is_none_is_not_worth_a_word(box: Box, time: Any) -> None:
+    box.clock.advance(1)
+    before = len(box.told())
+    envelope = {"specversion": "1.0", "id": box.at(), "source": "urn:mes", "type": "x", "time": time}
+    box.send("command", json.dumps(envelope | {"data": GOOD["command"](box)}).encode())
+    assert (box.said(topics.REPLY)[0]["status"], len(box.told())) == ("done", before)
+
+
 def test_a_sparkplug_value_from_the_future_is_told_and_unknown(box: Box) -> None:
     ahead = int((box.clock.now() + timedelta(hours=1)).timestamp() * 1000)
     metric = Metric(name="m", timestamp_ms=ahead, datatype=DataType.DOUBLE, value=1.5)
