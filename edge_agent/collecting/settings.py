@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from edge_agent.config.explained import explain
 from edge_agent.config.load import InvalidConfiguration
 from edge_agent.config.located import UnreadableFile, read
-from edge_agent.config.plant import MqttSection, TlsSection
+from edge_agent.config.plant import MqttSection
 from edge_agent.config.section import Name, Section
 from edge_agent.domain.faults import ConfigError
 
@@ -121,9 +121,8 @@ def _anchored(settings: CollectFile, folder: Path) -> CollectFile:
 
     mqtt = settings.mqtt.model_copy(update={"password_file": at(settings.mqtt.password_file)})
     if mqtt.tls is not None:
-        tls = TlsSection(
-            ca_file=folder / mqtt.tls.ca_file, cert_file=at(mqtt.tls.cert_file), key_file=at(mqtt.tls.key_file)
-        )
+        files = {"ca_file": mqtt.tls.ca_file, "cert_file": mqtt.tls.cert_file, "key_file": mqtt.tls.key_file}
+        tls = mqtt.tls.model_copy(update={name: at(path) for name, path in files.items()})
         mqtt = mqtt.model_copy(update={"tls": tls})
     secret = at(settings.database_password_file)
     return settings.model_copy(update={"mqtt": mqtt, "database_password_file": secret})

@@ -186,7 +186,7 @@ class _Loader:
                 self._existing(path, located, key)
         if plant.mqtt.tls:
             for name, path in plant.mqtt.tls:
-                if path is not None and not _comes_with_the_service(path):
+                if isinstance(path, Path) and not _comes_with_the_service(path):
                     self._existing(path, located, ("mqtt", "tls", name))
         if plant.models_dir and not (self.folder / plant.models_dir).is_dir():
             self._complain(located, ("models_dir",), f"no such folder: {self.folder / plant.models_dir}")

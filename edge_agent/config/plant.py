@@ -24,6 +24,8 @@ class TlsSection(Section):
     ca_file: Path
     cert_file: Path | None = None
     key_file: Path | None = None
+    at_least: Literal["1.2", "1.3"] = "1.2"
+    """Older versions of TLS are refused."""
 
 
 class MqttSection(Section):

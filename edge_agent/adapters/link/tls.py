@@ -7,6 +7,8 @@ from pathlib import Path
 from edge_agent.config.plant import TlsSection
 from edge_agent.domain.faults import ConfigError
 
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
 
 class TlsIdentity:
     """One SSL context for the life of the process; renewed files are loaded into the same context."""
@@ -16,7 +18,7 @@ class TlsIdentity:
         self._section = section
         try:
             self.context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(section.ca_file))
-            self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+            self.context.minimum_version = _VERSIONS[section.at_least]
             self._load()
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(f"mqtt.tls: {_names(section)} cannot be used: {error}") from error

@@ -1,6 +1,8 @@
 """TLS with client certificates: identity, refusal, renewal without a restart."""
 
+import contextlib
 import shutil
+import ssl
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +13,7 @@ import pytest
 
 from edge_agent.adapters.link import connection
 from edge_agent.adapters.link.mqtt import MqttLink
-from edge_agent.adapters.link.tls import good_until
+from edge_agent.adapters.link.tls import TlsIdentity, good_until
 from edge_agent.commands.doctor import Level
 from edge_agent.commands.doctor import certificates as certificates_of
 from edge_agent.config import load
@@ -104,6 +106,31 @@ def test_no_certificate_or_a_strange_broker_is_no_connection(
     with box(secure, tmp_path, connected=False, username=None, tls=tls(certificates, **which)) as agent:
         until(lambda: agent.link.status().detail, "the trouble is told")
         assert not agent.link.status().connected
+
+
+def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext) -> str | None:
+    """The version both agree on; raises SSLError when they do not."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname="localhost"),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    for _ in range(10):
+        for end in ends:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    return ends[0].version()
+
+
+def test_an_older_tls_than_agreed_is_refused(certificates: Path) -> None:
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    old.load_cert_chain(certificates / "broker.crt", certificates / "broker.key")
+    assert shake_hands(TlsIdentity(tls(certificates)).context, old) == "TLSv1.3"
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert shake_hands(TlsIdentity(tls(certificates)).context, old) == "TLSv1.2"
+    strict = tls(certificates).model_copy(update={"at_least": "1.3"})
+    with pytest.raises(ssl.SSLError):
+        shake_hands(TlsIdentity(strict).context, old)
 
 
 def test_a_renewed_certificate_is_used_without_a_restart(
