@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from edge_agent.adapters.cameras.image_file import decode
 from edge_agent.domain.faults import ConfigError
-from edge_agent.simulation.surfaces import FLAWS, REPORT, TUNE, render
+from edge_agent.simulation.surfaces import (
+    DAMAGES,
+    FLAWS,
+    HIDDEN,
+    MATERIALS,
+    TEXTURES,
+    Piece,
+    render,
+    shot,
+    visibility,
+)
 from edge_agent.teaching.conformal import images_needed, threshold
 from edge_agent.teaching.gaussians import distances, fit
 from edge_agent.teaching.good_set import LEAST, read_good
@@ -239,9 +249,9 @@ def test_of_many_images_some_are_taken_evenly(tmp_path: Path) -> None:
 # --- rendered surfaces ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(TUNE | REPORT))
+@pytest.mark.parametrize("name", sorted(TEXTURES))
 def test_surfaces_differ_and_repeat(name: str) -> None:
-    texture = (TUNE | REPORT)[name]
+    texture = TEXTURES[name]
     first, again, other = (render(texture, np.random.default_rng(seed), side=64) for seed in (1, 1, 2))
     assert hashlib.sha256(first.pixels).digest() == hashlib.sha256(again.pixels).digest()
     assert (first.pixels != other.pixels).mean() > 0.2
@@ -257,5 +267,22 @@ def test_a_flaw_changes_the_image_where_its_mask_says(flaw: str) -> None:
     assert moved[cv2.dilate(mask, np.ones((41, 41))) == 0].max(initial=0) < 0.02
 
 
+@pytest.mark.parametrize("name", sorted(MATERIALS))
+def test_a_piece_is_the_same_with_and_without_its_damage(name: str) -> None:
+    plain, again, other = (shot(Piece(material=name, number=number)) for number in (1, 1, 2))
+    assert np.array_equal(plain, again)
+    assert (plain != other).mean() > 0.2
+    spoilt = shot(Piece(material=name, number=1, flaw="own"))
+    assert 0 < (np.abs(spoilt.astype(int) - plain).max(axis=2) > 12).mean() < 0.2
+
+
+@pytest.mark.parametrize("flaw", DAMAGES)
+def test_damage_is_seen_on_paper_and_nothing_is_not(flaw: str) -> None:
+    plain = shot(Piece(material="paper", number=3))
+    assert visibility(shot(Piece(material="paper", number=3, flaw=flaw)), plain) > HIDDEN
+    assert visibility(plain, plain) == 0
+
+
 def test_tuned_families_are_not_reported() -> None:
-    assert not set(TUNE) & set(REPORT)
+    assert not set(TEXTURES) & set(MATERIALS)
+    assert not set(FLAWS) & set(DAMAGES)

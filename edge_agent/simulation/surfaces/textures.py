@@ -174,11 +174,11 @@ TUNE: dict[str, Texture] = {
 }  # fmt: skip
 """Families that methods and settings may be chosen with."""
 
-REPORT: dict[str, Texture] = {
+LATER_TUNE: dict[str, Texture] = {
     "twill": twill, "turned": turned, "solar": solar, "cast": cast, "mesh": mesh, "carpet": carpet,
     "connector": connector,
 }  # fmt: skip
-"""Families that are only reported on."""
+"""Families that were first only reported on and tuned with since."""
 
 GREY = frozenset({"brushed", "turned", "solar", "cast", "mesh", "tiles"})
 """Families that are usually looked at by a camera without colours."""
