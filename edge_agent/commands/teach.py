@@ -2,10 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -20,12 +20,14 @@ from edge_agent.domain.faults import ConfigError, PartFault
 from edge_agent.observability import logs
 from edge_agent.teaching.conformal import images_needed
 from edge_agent.teaching.good_set import ADVISED, GoodSet, pixels_of, read_good
-from edge_agent.teaching.lesson import Features, Lesson, learn
+from edge_agent.teaching.lesson import Lesson, learn
+from edge_agent.teaching.spoiling import Features, Spoilt, spoilt_number
 from edge_agent.teaching.views import working_size
 
 SIDE_PX, LARGE_SIDE_PX = 256, 384
 """Images are looked at at about this size, squared, and at 1.5 times of it; large ones at the second."""
 LARGE_PX = 700
+_Look = TypeVar("_Look")
 MOST = 300
 """More good images than this teach little more and take longer: this many are taken, evenly over the folder."""
 
@@ -135,17 +137,41 @@ def _learn(good: GoodSet, making: Making, rate: float, console: Console) -> Less
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         looking = progress.add_task("looking at good images", total=len(good.images))
+        spoiling = progress.add_task("looking at spoiled ones", total=spoilt_number(len(good.images)))
+        looks = _Looks(good, making)
+        return learn(
+            _counted(looks.good(), lambda: progress.advance(looking)),
+            _counted(looks.spoilt(), lambda: progress.advance(spoiling)),
+            rate=rate,
+            told=lambda view: progress.update(spoiling, description=f"learning: {view}"),
+        )
 
-        def features() -> Iterator[Features]:
-            for image in good.images:
-                try:
-                    found = making.backbone.views(pixels_of(image, decode))
-                except PartFault as fault:
-                    raise ConfigError(f"{image.path}: {fault.text}") from fault
-                progress.advance(looking)
-                yield found
 
-        return learn(features(), rate=rate, told=lambda view: progress.update(looking, description=f"learning: {view}"))
+class _Looks:
+    """Features of the good images, as they are and spoiled; a fault names the file."""
+
+    def __init__(self, good: GoodSet, making: Making) -> None:
+        self._images = good.images
+        self._making = making
+
+    def good(self) -> Iterator[Features]:
+        for image in self._images:
+            try:
+                yield self._making.backbone.views(pixels_of(image, decode))
+            except PartFault as fault:
+                raise ConfigError(f"{image.path}: {fault.text}") from fault
+
+    def spoilt(self) -> Iterator[Spoilt]:
+        try:
+            yield from self._making.spoilt(len(self._images), lambda index: pixels_of(self._images[index], decode))
+        except PartFault as fault:
+            raise ConfigError(f"a good image with a flaw put onto it: {fault.text}") from fault
+
+
+def _counted(looks: Iterator[_Look], done: Callable[[], None]) -> Iterator[_Look]:
+    for look in looks:
+        yield look
+        done()
 
 
 def _say(folder: Path, lesson: Lesson, recorded: Recorded, seconds: float, *, as_json: bool) -> None:

@@ -37,10 +37,13 @@ class Normal:
     centre: Floats
     spread: Floats
 
-    def map(self, features: Floats) -> Floats:
-        """Standardised distance at every place, (h, w, C) to (h, w): about 0 where the image is normal."""
-        away = distances(features[None], self.mean, self.whitening, self.block)[0]
-        return np.asarray((away - self.centre) / self.spread, np.float32)
+    def white(self, features: Floats) -> Floats:
+        """What is normal has mean 0 and covariance 1 in it, (h, w, C) to the same."""
+        return np.asarray(whitened(features[None], self.mean, self.whitening, self.block)[0], np.float32)
+
+    def map(self, white: Floats) -> Floats:
+        """Standardised distance at every place, of what `white` gave, to (h, w): about 0 where the image is normal."""
+        return np.asarray((lengths(white) - self.centre) / self.spread, np.float32)
 
 
 def fit(images: Halves | Floats, block: int) -> tuple[Floats, Floats]:
@@ -59,14 +62,18 @@ def fit(images: Halves | Floats, block: int) -> tuple[Floats, Floats]:
     return mean, lower.astype(np.float32)
 
 
-def distances(images: Floats, mean: Floats, whitening: Floats, block: int) -> Floats:
-    """Mahalanobis distance at every place: (n, h, w, C) to (n, h, w)."""
-    number, height, width, _ = images.shape
+def whitened(images: Floats, mean: Floats, whitening: Floats, block: int) -> Floats:
+    """Deviations from the mean in units of what is normal, (n, h, w, C) to the same."""
+    number, height, width, channels = images.shape
     white = np.matmul(_blocks(images - mean, block), whitening)
-    away = np.sqrt(np.einsum("bij,bij->bi", white, white))
     rows, columns = height // block, width // block
-    away = away.reshape(rows, columns, number, block, block).transpose(2, 0, 3, 1, 4)
-    return np.asarray(away.reshape(number, height, width), np.float32)
+    white = white.reshape(rows, columns, number, block, block, channels).transpose(2, 0, 3, 1, 4, 5)
+    return np.asarray(white.reshape(images.shape), np.float32)
+
+
+def lengths(white: Floats) -> Floats:
+    """Mahalanobis distance of whitened places: (..., C) to (...)."""
+    return np.asarray(np.sqrt(np.einsum("...i,...i->...", white, white)), np.float32)
 
 
 def _blocks(images: Floats, block: int) -> Floats:

@@ -7,17 +7,24 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.teaching.conformal import Threshold, threshold
-from edge_agent.teaching.gaussians import Normal, distances, fit
-from edge_agent.teaching.scorer import Surface, View, combined, peak
-from edge_agent.teaching.views import BLOCKS
+from edge_agent.teaching.fusing import combined, learned_weights
+from edge_agent.teaching.one_view import Flawed, Pupil, Scores
+from edge_agent.teaching.scorer import Surface, View
+from edge_agent.teaching.spoiling import Features, Spoilt
+from edge_agent.teaching.views import BLOCKS, CRITICS
 
-Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Halves = npt.NDArray[np.float16]
-Features = Mapping[str, Floats]
 
 FOLDS = 5
 BAND = 0.35
 """How far above the threshold doubt reaches, as a share of the way from the median good image to the threshold."""
+
+
+_GOOD_PLACES = 12_000
+"""So many places of good images a critic learns from, at most."""
+_COVERED = 0.04
+"""Of a place, for it to be spoiled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +53,19 @@ def score_of(distance: float, reject: float) -> float:
     return 0.5 + 0.5 * steps / (1 + abs(steps))
 
 
-def learn(images: Iterable[Features], *, rate: float, told: Callable[[str], None] = lambda _: None) -> Lesson:
+def learn(
+    images: Iterable[Features],
+    spoilt: Iterable[Spoilt] = (),
+    *,
+    rate: float,
+    told: Callable[[str], None] = lambda _: None,
+) -> Lesson:
     """Learn from the features of good images.
 
     Held-out distances come from `FOLDS` models, each of which had not seen a part of the images.
 
     Args:
+        spoilt: some of them with flaws. Without any there are no critics, and all views count alike.
         rate: share of good parts that may be stopped (rejected or held).
         told: called with the name of each view before it is learned.
 
@@ -60,17 +74,59 @@ def learn(images: Iterable[Features], *, rate: float, told: Callable[[str], None
     """
     kept = _collect(images)
     number = len(next(iter(kept.values())))
+    flawed = _collect_spoilt(spoilt)
+    sources = next(iter(flawed.values())).source if flawed else np.empty(0, np.intp)
     folds = [np.arange(fold, number, FOLDS) for fold in range(min(FOLDS, number))]
     views: dict[str, View] = {}
-    scores: dict[str, npt.NDArray[np.float64]] = {}
+    scores: dict[str, Scores] = {}
     for name in list(kept):
         told(name)
-        views[name], scores[name] = _learned(np.stack(kept.pop(name)), BLOCKS[name], folds)
-    held_out = [
-        combined({name: (scores[name][index] - views[name].centre) / views[name].spread for name in views})
-        for index in range(number)
-    ]
-    return _concluded(Surface(views=views), held_out, rate)
+        pupil = Pupil(
+            images=np.stack(kept.pop(name)), block=BLOCKS[name], flawed=flawed.pop(name, None), critical=name in CRITICS
+        )
+        views[name], found = pupil.learned(folds)
+        scores |= {name + of: values for of, values in found.items()}
+    table = _Table.of(Surface(views=views).scales, scores, sources)
+    surface = Surface(views=views, weights=table.weights(np.empty(0, np.intp)))
+    return _concluded(surface, table.held_out(folds), rate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Table:
+    """Held-out scores in units of good images' deviation: (n, views) of good and (m, views) of spoilt images.
+
+    Attributes:
+        sources: which good images the spoilt ones were, (m,).
+    """
+
+    names: tuple[str, ...]
+    good: Doubles
+    spoilt: Doubles
+    sources: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(
+        cls, scales: Mapping[str, tuple[float, float]], scores: Mapping[str, Scores], sources: npt.NDArray[np.intp]
+    ) -> "_Table":
+        good = [(scores[name].good - centre) / spread for name, (centre, spread) in scales.items()]
+        spoilt = [(scores[name].spoilt - centre) / spread for name, (centre, spread) in scales.items()]
+        return cls(names=tuple(scales), good=np.stack(good, 1), spoilt=np.stack(spoilt, 1), sources=sources)
+
+    def weights(self, without: npt.NDArray[np.intp]) -> dict[str, float]:
+        """How much each view counts, learned without these good images and what was made of them."""
+        if not len(self.sources):
+            return {}
+        rest = np.setdiff1d(np.arange(len(self.good)), without)
+        theirs = self.spoilt[~np.isin(self.sources, without)]
+        return dict(zip(self.names, learned_weights(self.good[rest], theirs).tolist(), strict=True))
+
+    def held_out(self, folds: Sequence[npt.NDArray[np.intp]]) -> list[float]:
+        """The distance of each good image, by weights that it had no say in."""
+        found = np.empty(len(self.good))
+        for fold in folds:
+            weights = self.weights(fold)
+            found[fold] = [combined(dict(zip(self.names, row, strict=True)), weights) for row in self.good[fold]]
+        return found.tolist()
 
 
 def _concluded(surface: Surface, held_out: list[float], rate: float) -> Lesson:
@@ -95,28 +151,14 @@ def _collect(images: Iterable[Features]) -> dict[str, list[Halves]]:
     return kept
 
 
-def _learned(images: Halves, block: int, folds: Sequence[npt.NDArray[np.intp]]) -> tuple[View, npt.NDArray[np.float64]]:
-    """The view's model of all images, and the score of each by a model that had not seen it."""
-    away = np.empty(images.shape[:3], np.float32)
-    for fold in folds:
-        mean, whitening = fit(np.delete(images, fold, axis=0), block)
-        away[fold] = distances(images[fold].astype(np.float32), mean, whitening, block)
-    scores = np.empty(len(images), np.float64)
-    for fold in folds:
-        # An image must not have a say in how far away is far at its own places.
-        centre, spread = _places(np.delete(away, fold, axis=0))
-        scores[fold] = [peak(map_) for map_ in (away[fold] - centre) / spread]
-    centre, spread = _places(away)
-    middle = float(np.median(scores))
-    deviation = max(1.4826 * float(np.median(np.abs(scores - middle))), 0.02 * abs(middle), 1e-3)
-    mean, whitening = fit(images, block)
-    normal = Normal(mean=mean, whitening=whitening, block=block, centre=centre, spread=spread)
-    return View(normal=normal, centre=middle, spread=deviation), scores
-
-
-def _places(away: Floats) -> tuple[Floats, Floats]:
-    """Mean and deviation of held-out distances at each place, drawn towards those of all places."""
-    trust = len(away) / (len(away) + 20)
-    centre = trust * away.mean(axis=0) + (1 - trust) * away.mean()
-    spread = np.sqrt(trust * away.var(axis=0) + (1 - trust) * away.var()) + 1e-6
-    return centre.astype(np.float32), spread.astype(np.float32)
+def _collect_spoilt(spoilt: Iterable[Spoilt]) -> dict[str, Flawed]:
+    """By view."""
+    kept: dict[str, list[Halves]] = {}
+    sources, where = [], []
+    for one in spoilt:
+        sources.append(one.of)
+        where.append(one.where)
+        for name, features in one.features.items():
+            kept.setdefault(name, []).append(features.astype(np.float16))
+    source, covered = np.array(sources, np.intp), np.array(where, np.float32)
+    return {name: Flawed(source=source, images=np.stack(images), where=covered) for name, images in kept.items()}

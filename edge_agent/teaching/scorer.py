@@ -2,13 +2,15 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from edge_agent.domain.defect import BoxXyxy
+from edge_agent.teaching.critic import Critic
+from edge_agent.teaching.fusing import combined
 from edge_agent.teaching.gaussians import Normal
 
 Floats = npt.NDArray[np.float32]
@@ -20,17 +22,43 @@ _REGION_OF_PEAK = 0.6
 _MOST_REGIONS = 10
 
 
+_WEIGHT = "weight."
+CRITIC = ".critic"
+"""What a critic says of a view has the view's name with this behind it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Heard:
+    """A view's critic, and what it says of good images that it had not seen.
+
+    Attributes:
+        places: mean and deviation of its opinion at each place, (2, h, w).
+        centre, spread: median and scaled median deviation of the image scores.
+    """
+
+    critic: Critic
+    places: Floats
+    centre: float
+    spread: float
+
+    def map(self, white: Floats) -> Floats:
+        """Standardised opinion at every place."""
+        return np.asarray((self.critic.opinion(white) - self.places[0]) / self.places[1], np.float32)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class View:
     """One view's model, and what its image scores are for good images it had not seen.
 
     Attributes:
         centre, spread: median and scaled median deviation of held-out image scores.
+        heard: its critic; views that were taught before there were critics have none.
     """
 
     normal: Normal
     centre: float
     spread: float
+    heard: Heard | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,8 +67,8 @@ class Distance:
 
     Attributes:
         value: of the whole image; 0 is the median of good ones, each step of 1 a deviation.
-        by_view: the same by view.
-        maps: standardised distance at every place, by view.
+        by_view: the same by view and critic.
+        maps: standardised distance at every place, by view and critic.
     """
 
     value: float
@@ -55,16 +83,16 @@ def peak(map_: Floats) -> float:
     return float(np.partition(flat, flat.size - cells)[-cells:].mean())
 
 
-def combined(by_view: Mapping[str, float]) -> float:
-    """One number of several views: their mean."""
-    return sum(by_view.values()) / len(by_view)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Surface:
-    """What was taught."""
+    """What was taught.
+
+    Attributes:
+        weights: how much each view and critic counts (see `fusing`); none for the plain mean.
+    """
 
     views: Mapping[str, View]
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def distance(self, features: Mapping[str, Floats]) -> Distance:
         """How far an image is from what was taught.
@@ -72,13 +100,28 @@ class Surface:
         Args:
             features: (h, w, C) by view.
         """
-        maps = {name: view.normal.map(features[name]) for name, view in self.views.items()}
-        by_view = {name: (peak(maps[name]) - view.centre) / view.spread for name, view in self.views.items()}
-        return Distance(value=combined(by_view), by_view=by_view, maps=maps)
+        maps: dict[str, Floats] = {}
+        for name, view in self.views.items():
+            white = view.normal.white(features[name])
+            maps[name] = view.normal.map(white)
+            if view.heard is not None:
+                maps[name + CRITIC] = view.heard.map(white)
+        scales = self.scales
+        by_view = {name: (peak(map_) - scales[name][0]) / scales[name][1] for name, map_ in maps.items()}
+        return Distance(value=combined(by_view, self.weights), by_view=by_view, maps=maps)
+
+    @property
+    def scales(self) -> dict[str, tuple[float, float]]:
+        """Median and deviation of the image scores of good images, by view and critic."""
+        views = {name: (view.centre, view.spread) for name, view in self.views.items()}
+        heard = {name + CRITIC: view.heard for name, view in self.views.items() if view.heard is not None}
+        return views | {name: (one.centre, one.spread) for name, one in heard.items()}
 
     def as_bytes(self) -> bytes:
         """For a file; compressed."""
-        arrays: dict[str, npt.NDArray[np.generic]] = {}
+        arrays: dict[str, npt.NDArray[np.generic]] = {
+            f"{_WEIGHT}{name}": np.array(weight) for name, weight in self.weights.items()
+        }
         for name, view in self.views.items():
             normal = view.normal
             arrays |= {
@@ -88,7 +131,7 @@ class Surface:
                 f"{name}.centre": normal.centre,
                 f"{name}.spread": normal.spread,
                 f"{name}.image": np.array([view.centre, view.spread]),
-            }
+            } | _heard_arrays(name, view.heard)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         return buffer.getvalue()
@@ -102,8 +145,9 @@ class Surface:
         """
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
+        weights = {key.removeprefix(_WEIGHT): float(found.pop(key)) for key in list(found) if key.startswith(_WEIGHT)}
         names = list(dict.fromkeys(key.partition(".")[0] for key in found))
-        return cls(views={name: _view(found, name) for name in names})
+        return cls(views={name: _view(found, name) for name in names}, weights=weights)
 
 
 def _view(arrays: Mapping[str, npt.NDArray[np.generic]], name: str) -> View:
@@ -118,7 +162,30 @@ def _view(arrays: Mapping[str, npt.NDArray[np.generic]], name: str) -> View:
         centre=of("centre"),
         spread=of("spread"),
     )
-    return View(normal=normal, centre=centre, spread=spread)
+    return View(normal=normal, centre=centre, spread=spread, heard=_heard(arrays, name))
+
+
+def _heard_arrays(name: str, heard: Heard | None) -> dict[str, npt.NDArray[np.generic]]:
+    if heard is None:
+        return {}
+    critic = heard.critic
+    return {
+        f"{name}.critic-into": critic.into.astype(np.float16),
+        f"{name}.critic-bias": critic.bias,
+        f"{name}.critic-out": critic.out,
+        f"{name}.critic-places": heard.places,
+        f"{name}.critic-image": np.array([heard.centre, heard.spread, critic.level]),
+    }
+
+
+def _heard(arrays: Mapping[str, npt.NDArray[np.generic]], name: str) -> Heard | None:
+    if f"{name}.critic-into" not in arrays:
+        return None
+    into, bias, out, places = (
+        np.asarray(arrays[f"{name}.critic-{key}"], np.float32) for key in ("into", "bias", "out", "places")
+    )
+    centre, spread, level = (float(value) for value in np.asarray(arrays[f"{name}.critic-image"], float))
+    return Heard(critic=Critic(into=into, bias=bias, out=out, level=level), places=places, centre=centre, spread=spread)
 
 
 def packed(whitening: Floats) -> npt.NDArray[np.float16]:
@@ -173,8 +240,9 @@ def heat_map(distance: Distance, surface: Surface) -> Floats:
     shape = max((map_.shape for map_ in distance.maps.values()), key=lambda one: one[0] * one[1])
     total = np.zeros(shape, np.float32)
     weights = {name: max(value, 0.0) for name, value in distance.by_view.items()}
+    scales = surface.scales
     for name, map_ in distance.maps.items():
-        view = surface.views[name]
-        seen = np.maximum((map_ - view.centre) / view.spread, 0) * weights[name]
+        centre, spread = scales[name]
+        seen = np.maximum((map_ - centre) / spread, 0) * weights[name]
         total += np.asarray(cv2.resize(seen, shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
     return total

@@ -5,7 +5,8 @@ roughened places, dents, of many sizes and from hardly visible to plain. What th
 directions matter (see `gaussians`); how good images vary is learned from the good ones alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -13,10 +14,56 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Picture = npt.NDArray[np.uint8]
+Features = Mapping[str, Floats]
+"""(h, w, C) by view."""
 Spoiler = Callable[[Floats, np.random.Generator], tuple[Floats, Floats]]
 
 _LEAST_LEVELS = 3.0
 """On a surface without any texture a flaw has at least this contrast, in grey levels."""
+
+
+WANTED = 200
+"""So many spoiled images are made, about."""
+_GRID = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spoilt:
+    """A good image with a flaw put onto it.
+
+    Attributes:
+        of: index of the good image.
+        where: how much of each of 64 x 64 places is covered, 0 to 1.
+        features: of the spoiled image.
+    """
+
+    of: int
+    where: Floats
+    features: Features
+
+
+def spoilt_number(number: int) -> int:
+    """So many spoiled images are made of this many good ones: at most four of each."""
+    return min(WANTED, 4 * number)
+
+
+def spoilt_images(
+    number: int, picture: Callable[[int], Picture], views: Callable[[Picture], Features]
+) -> Iterator[Spoilt]:
+    """Good images with flaws: evenly over the images, all kinds in turn, the same every time.
+
+    Args:
+        number: of good images.
+        picture: a good image by index, (h, w, 3), BGR.
+        views: its features.
+    """
+    kinds = list(SPOILERS)
+    for index in range(spoilt_number(number)):
+        of = index % number if number <= WANTED else index * number // WANTED
+        kind = kinds[(index + index // number) % len(kinds)]
+        image, where = spoiled(picture(of), np.random.default_rng([11, index]), kind)
+        small = np.asarray(cv2.resize(where, (_GRID, _GRID), interpolation=cv2.INTER_AREA), np.float32)
+        yield Spoilt(of=of, where=small, features=views(image))
 
 
 def spoiled(image: Picture, rng: np.random.Generator, kind: str) -> tuple[Picture, Floats]:

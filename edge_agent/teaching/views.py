@@ -24,9 +24,11 @@ def cropped(taps: Sequence[Floats]) -> list[Floats]:
 
 
 FINER = 1.5
-"""The view ``fine`` looks at the image at this many times the working size."""
-BLOCKS = {"deep": 2, "wide": 1, "vast": 1, "tone": 1, "fine": 2}
+"""`finer_views` look at the image at this many times the working size."""
+BLOCKS = {"deep": 2, "wide": 1, "vast": 1, "tone": 1, "fine": 2, "thin": 2}
 """Views, and the side of the blocks of places that share a covariance."""
+CRITICS = frozenset({"thin"})
+"""Views that a critic looks at, too."""
 
 
 def views(taps: Sequence[Floats], bgr: npt.NDArray[np.uint8]) -> dict[str, Floats]:
@@ -57,13 +59,20 @@ def deep_cells(taps: Sequence[Floats]) -> Floats:
     return np.concatenate([pooled(taps[2], 2), taps[3]])
 
 
-def fine(taps: Sequence[Floats]) -> Floats:
-    """The view ``fine``: ``deep`` of the image at `finer_size`, for thin lines."""
-    return np.ascontiguousarray(deep_cells(taps).transpose(1, 2, 0))
+def finer_views(taps: Sequence[Floats]) -> dict[str, Floats]:
+    """The views of the image at `finer_size`.
+
+    ``fine``: strides 8 and 16: thin lines, small shapes.
+    ``thin``: of strides 2 and 4 the mean and the largest value in 16 pixels: lines and specks that a mean hides.
+    """
+    two, four, _, _ = taps
+    thin = np.concatenate([pooled(two, 8), pooled(four, 4), largest(two, 8), largest(four, 4)])
+    found = {"fine": deep_cells(taps), "thin": thin}
+    return {name: np.ascontiguousarray(view.transpose(1, 2, 0)) for name, view in found.items()}
 
 
 def finer_size(size_wh: tuple[int, int]) -> tuple[int, int]:
-    """Width and height for `fine`."""
+    """Width and height for `finer_views`."""
     return _on_grid(size_wh[0] * FINER), _on_grid(size_wh[1] * FINER)
 
 
@@ -95,6 +104,13 @@ def pooled(features: Floats, factor: int) -> Floats:
     channels, height, width = features.shape
     cells = features.reshape(channels, height // factor, factor, width // factor, factor)
     return np.asarray(cells.mean(axis=(2, 4)), np.float32)
+
+
+def largest(features: Floats, factor: int) -> Floats:
+    """The largest of factor x factor cells; as `pooled`."""
+    channels, height, width = features.shape
+    cells = features.reshape(channels, height // factor, factor, width // factor, factor)
+    return np.asarray(cells.max(axis=(2, 4)), np.float32)
 
 
 def working_size(size_wh: tuple[int, int], side_px: int) -> tuple[int, int]:

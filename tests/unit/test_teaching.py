@@ -23,11 +23,11 @@ from edge_agent.simulation.surfaces import (
     visibility,
 )
 from edge_agent.teaching.conformal import images_needed, threshold
-from edge_agent.teaching.gaussians import distances, fit
+from edge_agent.teaching.gaussians import fit, lengths, whitened
 from edge_agent.teaching.good_set import LEAST, read_good
 from edge_agent.teaching.lesson import learn, score_of
 from edge_agent.teaching.scorer import Surface, packed, regions, unpacked
-from edge_agent.teaching.views import BLOCKS, STRIDES, tone, views, working_size
+from edge_agent.teaching.views import BLOCKS, STRIDES, finer_views, tone, views, working_size
 
 # --- thresholds -----------------------------------------------------------------------------------------------------
 
@@ -92,7 +92,7 @@ def test_distances_are_those_of_each_blocks_own_covariance() -> None:
     images = rng.normal(size=(40, 4, 6, 3)).astype(np.float32) * np.array([1, 5, 0.2], np.float32)
     mean, whitening = fit(images, block=2)
     assert whitening.shape == (6, 3, 3)
-    found = distances(images[:5], mean, whitening, 2)
+    found = lengths(whitened(images[:5], mean, whitening, 2))
     y, x = 3, 4  # block row 1, block column 2: the last one
     away = images[2, y, x] - mean[y, x]
     assert found[2, y, x] == pytest.approx(float(np.linalg.norm(away @ whitening[5])), rel=1e-4)
@@ -103,11 +103,11 @@ def test_what_no_good_image_had_is_far_in_whatever_direction_it_lies() -> None:
     good = rng.normal(size=(60, 4, 4, 8)).astype(np.float32)
     good[..., 3] *= 0.1
     mean, whitening = fit(good, 1)
-    usual = distances(good, mean, whitening, 1).max()
+    usual = lengths(whitened(good, mean, whitening, 1)).max()
     for channel, step in ((0, 12.0), (3, 8.0)):
         strange = mean.copy()
         strange[1, 2, channel] += step
-        far = distances(strange[None], mean, whitening, 1)[0]
+        far = lengths(whitened(strange[None], mean, whitening, 1))[0]
         assert far[1, 2] > usual
         assert far.argmax() == 1 * 4 + 2
 
@@ -142,7 +142,8 @@ def test_every_view_fits_its_blocks() -> None:
     rng = np.random.default_rng(0)
     for side in (64, 128, 192):
         found = views(taps(rng, side), rng.integers(0, 256, (side, side, 3), np.uint8))
-        assert {*found, "fine"} == set(BLOCKS)
+        found |= finer_views(taps(rng, side))
+        assert set(found) == set(BLOCKS)
         for name, view in found.items():
             assert view.shape[0] % BLOCKS[name] == 0
             assert np.isfinite(view).all()

@@ -12,7 +12,7 @@ from edge_agent.adapters.detectors.session import RUNTIME_ERRORS, open_session
 from edge_agent.config.stations import DetectorOptions
 from edge_agent.domain.faults import ConfigError, PartFault
 from edge_agent.domain.frame import Pixels
-from edge_agent.teaching.views import PAD_PX, cropped, fine, finer_size, views
+from edge_agent.teaching.views import PAD_PX, cropped, finer_size, finer_views, views
 
 Floats = npt.NDArray[np.float32]
 
@@ -50,7 +50,7 @@ class Backbone:
         """
         image = worked(pixels, self._size_wh)
         found = views(self._taps(image), image)
-        found["fine"] = fine(self._taps(worked(pixels, finer_size(self._size_wh))))
+        found |= finer_views(self._taps(worked(pixels, finer_size(self._size_wh))))
         if not all(np.isfinite(view).all() for view in found.values()):
             raise PartFault("detector.output", f"model {self._name}: its features are not finite")
         return found

@@ -4,18 +4,24 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from edge_agent.adapters.clock import SystemClock
-from edge_agent.adapters.detectors.backbone import Backbone, with_surface
+from edge_agent.adapters.detectors.backbone import Backbone, with_surface, worked
 from edge_agent.adapters.detectors.catalogue import read_card
 from edge_agent.adapters.detectors.taught import ANOMALY, TaughtDetector, parity_picture
 from edge_agent.config.stations import DetectorOptions
 from edge_agent.domain.faults import ConfigError
+from edge_agent.domain.frame import Pixels
 from edge_agent.teaching.lesson import FOLDS, Lesson
-from edge_agent.teaching.views import PAD_PX
+from edge_agent.teaching.spoiling import Spoilt, spoilt_images
+from edge_agent.teaching.views import PAD_PX, finer_size
 
 NETWORK = "lite0"
 """The feature network in the product's models folder."""
@@ -65,6 +71,24 @@ class Making:
         """The network, opened."""
         options = DetectorOptions(threads=self.threads)
         return Backbone(self.network.content, self.network.name.split()[0], options, self.working_wh)
+
+    def spoilt(self, number: int, pixels: Callable[[int], Pixels]) -> Iterator[Spoilt]:
+        """Some of the good images with flaws put onto them, see ``teaching.spoiling``.
+
+        Args:
+            number: of good images.
+            pixels: a good image by index.
+
+        Raises:
+            PartFault: the network failed.
+        """
+        return spoilt_images(number, lambda index: self._drawn_on(pixels(index)), self.backbone.views)
+
+    def _drawn_on(self, pixels: Pixels) -> npt.NDArray[np.uint8]:
+        """In its own size, or that at which the network looks closest if that is smaller: a flaw must survive both."""
+        height, width = pixels.shape[:2]
+        closest = finer_size(self.working_wh)
+        return worked(pixels, (width, height) if width * height < closest[0] * closest[1] else closest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
