@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.teaching.conformal import Threshold, threshold
-from edge_agent.teaching.fusing import combined, learned_weights
+from edge_agent.teaching.fusing import Fusion, learned_fusion
 from edge_agent.teaching.one_view import Flawed, Pupil, Scores
 from edge_agent.teaching.scorer import Surface, View
 from edge_agent.teaching.spoiling import Features, Spoilt
@@ -15,6 +15,7 @@ from edge_agent.teaching.views import BLOCKS, CRITICS
 
 Doubles = npt.NDArray[np.float64]
 Halves = npt.NDArray[np.float16]
+Indices = npt.NDArray[np.intp]
 
 FOLDS = 5
 BAND = 0.35
@@ -74,7 +75,7 @@ def learn(
     """
     kept = _collect(images)
     number = len(next(iter(kept.values())))
-    flawed = _collect_spoilt(spoilt)
+    flawed, kinds = _collect_spoilt(spoilt)
     sources = next(iter(flawed.values())).source if flawed else np.empty(0, np.intp)
     folds = [np.arange(fold, number, FOLDS) for fold in range(min(FOLDS, number))]
     views: dict[str, View] = {}
@@ -86,8 +87,8 @@ def learn(
         )
         views[name], found = pupil.learned(folds)
         scores |= {name + of: values for of, values in found.items()}
-    table = _Table.of(Surface(views=views).scales, scores, sources)
-    surface = Surface(views=views, weights=table.weights(np.empty(0, np.intp)))
+    table = _Table.of(Surface(views=views).scales, scores, sources, kinds)
+    surface = Surface(views=views, fusion=table.fusion(np.empty(0, np.intp)))
     return _concluded(surface, table.held_out(folds), rate)
 
 
@@ -97,35 +98,43 @@ class _Table:
 
     Attributes:
         sources: which good images the spoilt ones were, (m,).
+        kinds: of their flaws, (m,).
     """
 
     names: tuple[str, ...]
     good: Doubles
     spoilt: Doubles
-    sources: npt.NDArray[np.intp]
+    sources: Indices
+    kinds: npt.NDArray[np.str_]
 
     @classmethod
     def of(
-        cls, scales: Mapping[str, tuple[float, float]], scores: Mapping[str, Scores], sources: npt.NDArray[np.intp]
+        cls,
+        scales: Mapping[str, tuple[float, float]],
+        scores: Mapping[str, Scores],
+        sources: Indices,
+        kinds: npt.NDArray[np.str_],
     ) -> "_Table":
         good = [(scores[name].good - centre) / spread for name, (centre, spread) in scales.items()]
         spoilt = [(scores[name].spoilt - centre) / spread for name, (centre, spread) in scales.items()]
-        return cls(names=tuple(scales), good=np.stack(good, 1), spoilt=np.stack(spoilt, 1), sources=sources)
+        return cls(
+            names=tuple(scales), good=np.stack(good, 1), spoilt=np.stack(spoilt, 1), sources=sources, kinds=kinds
+        )
 
-    def weights(self, without: npt.NDArray[np.intp]) -> dict[str, float]:
+    def fusion(self, without: Indices) -> Fusion | None:
         """How much each view counts, learned without these good images and what was made of them."""
         if not len(self.sources):
-            return {}
+            return None
         rest = np.setdiff1d(np.arange(len(self.good)), without)
-        theirs = self.spoilt[~np.isin(self.sources, without)]
-        return dict(zip(self.names, learned_weights(self.good[rest], theirs).tolist(), strict=True))
+        theirs = ~np.isin(self.sources, without)
+        return learned_fusion(self.names, self.good[rest], self.spoilt[theirs], self.kinds[theirs])
 
-    def held_out(self, folds: Sequence[npt.NDArray[np.intp]]) -> list[float]:
-        """The distance of each good image, by weights that it had no say in."""
+    def held_out(self, folds: Sequence[Indices]) -> list[float]:
+        """The distance of each good image, by a fusion that it had no say in."""
         found = np.empty(len(self.good))
         for fold in folds:
-            weights = self.weights(fold)
-            found[fold] = [combined(dict(zip(self.names, row, strict=True)), weights) for row in self.good[fold]]
+            fusion = self.fusion(fold)
+            found[fold] = self.good[fold].mean(axis=1) if fusion is None else fusion.of_many(self.good[fold])
         return found.tolist()
 
 
@@ -151,14 +160,16 @@ def _collect(images: Iterable[Features]) -> dict[str, list[Halves]]:
     return kept
 
 
-def _collect_spoilt(spoilt: Iterable[Spoilt]) -> dict[str, Flawed]:
-    """By view."""
+def _collect_spoilt(spoilt: Iterable[Spoilt]) -> tuple[dict[str, Flawed], npt.NDArray[np.str_]]:
+    """By view, and their kinds."""
     kept: dict[str, list[Halves]] = {}
-    sources, where = [], []
+    sources, where, kinds = [], [], []
     for one in spoilt:
         sources.append(one.of)
         where.append(one.where)
+        kinds.append(one.kind)
         for name, features in one.features.items():
             kept.setdefault(name, []).append(features.astype(np.float16))
     source, covered = np.array(sources, np.intp), np.array(where, np.float32)
-    return {name: Flawed(source=source, images=np.stack(images), where=covered) for name, images in kept.items()}
+    flawed = {name: Flawed(source=source, images=np.stack(images), where=covered) for name, images in kept.items()}
+    return flawed, np.array(kinds, np.str_)

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edge_agent.domain.defect import BoxXyxy
 from edge_agent.teaching.critic import Critic
-from edge_agent.teaching.fusing import combined
+from edge_agent.teaching.fusing import Fusion
 from edge_agent.teaching.gaussians import Normal
 
 Floats = npt.NDArray[np.float32]
@@ -22,7 +22,7 @@ _REGION_OF_PEAK = 0.6
 _MOST_REGIONS = 10
 
 
-_WEIGHT = "weight."
+_FUSION = "fusion."
 CRITIC = ".critic"
 """What a critic says of a view has the view's name with this behind it."""
 
@@ -88,11 +88,11 @@ class Surface:
     """What was taught.
 
     Attributes:
-        weights: how much each view and critic counts (see `fusing`); none for the plain mean.
+        fusion: how much each view and critic counts; none where all count alike, as in what was taught before.
     """
 
     views: Mapping[str, View]
-    weights: Mapping[str, float] = field(default_factory=dict)
+    fusion: Fusion | None = None
 
     def distance(self, features: Mapping[str, Floats]) -> Distance:
         """How far an image is from what was taught.
@@ -108,7 +108,13 @@ class Surface:
                 maps[name + CRITIC] = view.heard.map(white)
         scales = self.scales
         by_view = {name: (peak(map_) - scales[name][0]) / scales[name][1] for name, map_ in maps.items()}
-        return Distance(value=combined(by_view, self.weights), by_view=by_view, maps=maps)
+        return Distance(value=self.combined(by_view), by_view=by_view, maps=maps)
+
+    def combined(self, by_view: Mapping[str, float]) -> float:
+        """One number of what the views and critics say."""
+        if self.fusion is None:
+            return sum(by_view.values()) / len(by_view)
+        return self.fusion.combined(by_view)
 
     @property
     def scales(self) -> dict[str, tuple[float, float]]:
@@ -119,9 +125,7 @@ class Surface:
 
     def as_bytes(self) -> bytes:
         """For a file; compressed."""
-        arrays: dict[str, npt.NDArray[np.generic]] = {
-            f"{_WEIGHT}{name}": np.array(weight) for name, weight in self.weights.items()
-        }
+        arrays = {} if self.fusion is None else _fusion_arrays(self.fusion)
         for name, view in self.views.items():
             normal = view.normal
             arrays |= {
@@ -145,9 +149,24 @@ class Surface:
         """
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
-        weights = {key.removeprefix(_WEIGHT): float(found.pop(key)) for key in list(found) if key.startswith(_WEIGHT)}
-        names = list(dict.fromkeys(key.partition(".")[0] for key in found))
-        return cls(views={name: _view(found, name) for name in names}, weights=weights)
+        names = dict.fromkeys(key.partition(".")[0] for key in found if not key.startswith(_FUSION))
+        return cls(views={name: _view(found, name) for name in names}, fusion=_fusion(found))
+
+
+def _fusion_arrays(fusion: Fusion) -> dict[str, npt.NDArray[np.generic]]:
+    return {
+        f"{_FUSION}names": np.array(fusion.names),
+        f"{_FUSION}weights": fusion.weights,
+        f"{_FUSION}scale": np.stack([fusion.centre, fusion.spread]),
+    }
+
+
+def _fusion(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Fusion | None:
+    if f"{_FUSION}names" not in arrays:
+        return None
+    centre, spread = np.asarray(arrays[f"{_FUSION}scale"], float)
+    names = tuple(str(name) for name in arrays[f"{_FUSION}names"])
+    return Fusion(names=names, weights=np.asarray(arrays[f"{_FUSION}weights"], float), centre=centre, spread=spread)
 
 
 def _view(arrays: Mapping[str, npt.NDArray[np.generic]], name: str) -> View:

@@ -33,11 +33,13 @@ class Spoilt:
 
     Attributes:
         of: index of the good image.
+        kind: of flaw, a name of ``SPOILERS``.
         where: how much of each of 64 x 64 places is covered, 0 to 1.
         features: of the spoiled image.
     """
 
     of: int
+    kind: str
     where: Floats
     features: Features
 
@@ -63,7 +65,7 @@ def spoilt_images(
         kind = kinds[(index + index // number) % len(kinds)]
         image, where = spoiled(picture(of), np.random.default_rng([11, index]), kind)
         small = np.asarray(cv2.resize(where, (_GRID, _GRID), interpolation=cv2.INTER_AREA), np.float32)
-        yield Spoilt(of=of, where=small, features=views(image))
+        yield Spoilt(of=of, kind=kind, where=small, features=views(image))
 
 
 def spoiled(image: Picture, rng: np.random.Generator, kind: str) -> tuple[Picture, Floats]:

@@ -23,10 +23,12 @@ from edge_agent.simulation.surfaces import (
     visibility,
 )
 from edge_agent.teaching.conformal import images_needed, threshold
+from edge_agent.teaching.fusing import Fusion, learned_fusion
 from edge_agent.teaching.gaussians import fit, lengths, whitened
 from edge_agent.teaching.good_set import LEAST, read_good
 from edge_agent.teaching.lesson import learn, score_of
 from edge_agent.teaching.scorer import Surface, packed, regions, unpacked
+from edge_agent.teaching.spoiling import SPOILERS, Spoilt, spoiled, spoilt_images, spoilt_number
 from edge_agent.teaching.views import BLOCKS, STRIDES, finer_views, tone, views, working_size
 
 # --- thresholds -----------------------------------------------------------------------------------------------------
@@ -193,6 +195,91 @@ def test_a_surface_survives_its_file() -> None:
     back = Surface.from_bytes(surface.as_bytes())
     seen = {name: np.ones((8, 8, 5), np.float32) for name in BLOCKS}
     assert back.distance(seen).value == pytest.approx(surface.distance(seen).value, rel=5e-3)
+
+
+def test_spoilt_images_give_a_critic_and_weights_and_the_file_keeps_them() -> None:
+    rng = np.random.default_rng(9)
+
+    def image() -> dict[str, np.ndarray]:
+        return {name: rng.normal(size=(8, 8, 5)).astype(np.float32) for name in BLOCKS}
+
+    good = [image() for _ in range(30)]
+
+    def spoilt(of: int) -> Spoilt:
+        # This flaw moves one channel of two views, by less than the sum of all channels lets one see.
+        where = np.zeros((64, 64), np.float32)
+        where[16:32, 16:32] = 1
+        changed = {name: view.copy() for name, view in good[of].items()}
+        for name in ("thin", "deep"):
+            changed[name][2:4, 2:4, 3] += 3
+        return Spoilt(of=of, kind="dent", where=where, features=changed)
+
+    lesson = learn(good, (spoilt(index) for index in range(30)), rate=0.05)
+    fusion = lesson.surface.fusion
+    assert fusion is not None
+    assert fusion.names[fusion.weights[0].argmax()] == "thin.critic"
+    like_it = image()
+    like_it["thin"][5:7, 1:3, 3] += 3
+    far = lesson.surface.distance(like_it)
+    assert far.by_view["thin.critic"] > far.by_view["thin"]
+    back = Surface.from_bytes(lesson.surface.as_bytes())
+    assert back.distance(like_it).value == pytest.approx(far.value, rel=2e-2)
+    assert back.fusion is not None
+    assert back.fusion.names == fusion.names
+
+
+def test_what_was_taught_before_there_were_critics_still_counts_all_views_alike() -> None:
+    before, *_ = a_lesson(strange=False)
+    assert before.fusion is None
+    assert all(view.heard is None for view in before.views.values())
+    seen = {name: np.ones((8, 8, 5), np.float32) for name in BLOCKS}
+    found = before.distance(seen)
+    assert found.value == pytest.approx(np.mean(list(found.by_view.values())))
+
+
+@given(st.lists(st.floats(-20, 500), min_size=3, max_size=3), st.floats(0.01, 50), st.integers(0, 2))
+@settings(max_examples=50, deadline=None)
+def test_a_view_that_says_more_never_lowers_the_whole(scores: list[float], more: float, index: int) -> None:
+    names = ("a", "b", "c")
+    weights = np.array([[0.5, 0.3, 0.2], [0.0, 0.1, 0.9]])
+    fusion = Fusion(names=names, weights=weights, centre=np.array([0.1, 0.2]), spread=np.array([0.5, 0.7]))
+    louder = [score + more * (place == index) for place, score in enumerate(scores)]
+    before, after = (fusion.combined(dict(zip(names, values, strict=True))) for values in (scores, louder))
+    assert after > before or after == pytest.approx(before, abs=1e-9)
+
+
+def test_each_kind_of_flaw_has_the_views_that_see_it_and_none_counts_against() -> None:
+    rng = np.random.default_rng(2)
+    good, spoilt = rng.normal(size=(60, 3)), rng.normal(size=(80, 3))
+    kinds = np.array(["line", "tinge"] * 40)
+    spoilt[kinds == "line", 0] += 2
+    spoilt[kinds == "tinge", 1] += 2
+    spoilt[:, 2] -= 1
+    fusion = learned_fusion(["a", "b", "c"], good, spoilt, kinds)
+    assert fusion.weights.argmax(axis=1).tolist()[:2] == [0, 1]
+    assert fusion.weights.min() >= 0
+    assert fusion.weights.sum(axis=1) == pytest.approx(np.ones(3))
+    assert np.median(fusion.of_many(spoilt)) > np.quantile(fusion.of_many(good), 0.8)
+
+
+@pytest.mark.parametrize("kind", sorted(SPOILERS))
+def test_a_good_image_is_spoiled_where_it_is_said_and_the_same_every_time(kind: str) -> None:
+    image = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8), (5, 5), 0)
+    changed, where = spoiled(image, np.random.default_rng(4), kind)
+    again, _ = spoiled(image, np.random.default_rng(4), kind)
+    assert np.array_equal(changed, again)
+    moved = np.abs(changed.astype(int) - image).max(axis=2)
+    assert moved[where > 0.5].mean() > 1.5
+    assert moved[cv2.dilate(where, np.ones((25, 25))) < 0.02].max(initial=0) <= 2
+
+
+@pytest.mark.parametrize("number", [5, 30, 70, 300])
+def test_spoilt_images_are_spread_over_images_and_kinds(number: int) -> None:
+    image = np.full((32, 32, 3), 128, np.uint8)
+    made = [one.of for one in spoilt_images(number, lambda _: image, lambda picture: {})]
+    counts = np.bincount(made, minlength=number)
+    assert len(made) == spoilt_number(number)
+    assert counts.max() - counts.min() <= 1
 
 
 # --- the good images ------------------------------------------------------------------------------------------------
