@@ -11,7 +11,7 @@ from edge_agent.teaching.fusing import Fusion, learned_fusion
 from edge_agent.teaching.one_view import Flawed, Pupil, Scores
 from edge_agent.teaching.scorer import Surface, View
 from edge_agent.teaching.spoiling import Features, Spoilt
-from edge_agent.teaching.views import BLOCKS, CRITICS
+from edge_agent.teaching.views import BLOCKS, COURSES, CRITICS
 
 Doubles = npt.NDArray[np.float64]
 Halves = npt.NDArray[np.float16]
@@ -83,7 +83,11 @@ def learn(
     for name in list(kept):
         told(name)
         pupil = Pupil(
-            images=np.stack(kept.pop(name)), block=BLOCKS[name], flawed=flawed.pop(name, None), critical=name in CRITICS
+            images=np.stack(kept.pop(name)),
+            block=BLOCKS[name],
+            flawed=flawed.pop(name, None),
+            critical=name in CRITICS,
+            coursing=name in COURSES,
         )
         views[name], found = pupil.learned(folds)
         scores |= {name + of: values for of, values in found.items()}

@@ -1,12 +1,13 @@
 """Learning one view: its Gaussians, its critic, and what both say of images that they had not seen."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge_agent.teaching.course import Course, fit_course
 from edge_agent.teaching.critic import Critic, trained
 from edge_agent.teaching.gaussians import Normal, fit, lengths, whitened
 from edge_agent.teaching.scorer import CRITIC, Heard, View, peak
@@ -47,12 +48,14 @@ class Pupil:
         images: features of the good images, (n, h, w, C).
         block: side of the blocks of places that share a covariance.
         critical: does it get a critic?
+        coursing: is the good images' course taken out first?
     """
 
     images: Halves
     block: int
     flawed: Flawed | None = None
     critical: bool = False
+    coursing: bool = False
 
     def learned(self, folds: Sequence[Indices]) -> tuple[View, dict[str, Scores]]:
         """The view's model of all images, and held-out scores of it and of its critic (`CRITIC`)."""
@@ -86,17 +89,17 @@ class Pupil:
         if found.critic is not None:
             said = scales[CRITIC]
             heard = Heard(critic=found.critic, places=said.places, centre=said.centre, spread=said.spread)
-        return View(normal=normal, centre=own.centre, spread=own.spread, heard=heard)
+        return View(normal=normal, centre=own.centre, spread=own.spread, heard=heard, course=found.course)
 
     def _taught(self, some: Indices) -> "_Taught":
         """What these of the images teach."""
-        mean, whitening = fit(self.images[some], self.block)
-        critic = None
+        images = self.images[some]
+        course = fit_course(images.astype(np.float32)) if self.coursing else None
+        mean, whitening = fit(images if course is None else course.left_over(images.astype(np.float32)), self.block)
+        found = _Taught(mean=mean, whitening=whitening, block=self.block, course=course)
         if self.critical and self.flawed is not None:
-            critic = self._critic(
-                self.flawed, some, lambda images: whitened(images.astype(np.float32), mean, whitening, self.block)
-            )
-        return _Taught(mean=mean, whitening=whitening, block=self.block, critic=critic)
+            return replace(found, critic=self._critic(self.flawed, some, found.white))
+        return found
 
     def _critic(self, flawed: Flawed, some: Indices, white: Callable[[Halves], Floats]) -> Critic:
         rng = np.random.default_rng(len(some))
@@ -119,11 +122,19 @@ class _Taught:
     mean: Floats
     whitening: Floats
     block: int
-    critic: Critic | None
+    course: Course | None
+    critic: Critic | None = None
+
+    def white(self, images: Halves) -> Floats:
+        """Whitened features, (n, h, w, C)."""
+        features = images.astype(np.float32)
+        if self.course is not None:
+            features = self.course.left_over(features)
+        return whitened(features, self.mean, self.whitening, self.block)
 
     def maps(self, images: Halves) -> dict[str, Floats]:
         """The distance and what the critic says, (n, h, w) each."""
-        white = whitened(images.astype(np.float32), self.mean, self.whitening, self.block)
+        white = self.white(images)
         return {"": lengths(white)} | ({} if self.critic is None else {CRITIC: self.critic.opinion(white)})
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.domain.defect import BoxXyxy
+from edge_agent.teaching.course import Course
 from edge_agent.teaching.critic import Critic
 from edge_agent.teaching.fusing import Fusion
 from edge_agent.teaching.gaussians import Normal
@@ -52,13 +53,21 @@ class View:
 
     Attributes:
         centre, spread: median and scaled median deviation of held-out image scores.
-        heard: its critic; views that were taught before there were critics have none.
+        heard: its critic, where it has one.
+        course: what is taken out of its features first, where something is.
     """
 
     normal: Normal
     centre: float
     spread: float
     heard: Heard | None = None
+    course: Course | None = None
+
+    def white(self, features: Floats) -> Floats:
+        """Whitened features, (h, w, C)."""
+        if self.course is not None:
+            features = self.course.left_over(features[None])[0]
+        return self.normal.white(features)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,7 +111,7 @@ class Surface:
         """
         maps: dict[str, Floats] = {}
         for name, view in self.views.items():
-            white = view.normal.white(features[name])
+            white = view.white(features[name])
             maps[name] = view.normal.map(white)
             if view.heard is not None:
                 maps[name + CRITIC] = view.heard.map(white)
@@ -135,7 +144,8 @@ class Surface:
                 f"{name}.centre": normal.centre,
                 f"{name}.spread": normal.spread,
                 f"{name}.image": np.array([view.centre, view.spread]),
-            } | _heard_arrays(name, view.heard)
+            }
+            arrays |= _heard_arrays(name, view.heard) | _course_arrays(name, view.course)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         return buffer.getvalue()
@@ -181,7 +191,20 @@ def _view(arrays: Mapping[str, npt.NDArray[np.generic]], name: str) -> View:
         centre=of("centre"),
         spread=of("spread"),
     )
-    return View(normal=normal, centre=centre, spread=spread, heard=_heard(arrays, name))
+    return View(normal=normal, centre=centre, spread=spread, heard=_heard(arrays, name), course=_course(arrays, name))
+
+
+def _course_arrays(name: str, course: Course | None) -> dict[str, npt.NDArray[np.generic]]:
+    if course is None:
+        return {}
+    return {f"{name}.course-mean": course.mean, f"{name}.course-modes": course.modes}
+
+
+def _course(arrays: Mapping[str, npt.NDArray[np.generic]], name: str) -> Course | None:
+    if f"{name}.course-mean" not in arrays:
+        return None
+    mean, modes = (np.asarray(arrays[f"{name}.course-{key}"], np.float32) for key in ("mean", "modes"))
+    return Course(mean=mean, modes=modes)
 
 
 def _heard_arrays(name: str, heard: Heard | None) -> dict[str, npt.NDArray[np.generic]]:

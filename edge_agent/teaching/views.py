@@ -25,10 +25,12 @@ def cropped(taps: Sequence[Floats]) -> list[Floats]:
 
 FINER = 1.5
 """`finer_views` look at the image at this many times the working size."""
-BLOCKS = {"deep": 2, "wide": 1, "vast": 1, "tone": 1, "fine": 2, "thin": 2}
+BLOCKS = {"deep": 2, "wide": 1, "vast": 1, "tone": 1, "fine": 2, "thin": 2, "shade": 1}
 """Views, and the side of the blocks of places that share a covariance."""
 CRITICS = frozenset({"thin"})
 """Views that a critic looks at, too."""
+COURSES = frozenset({"shade"})
+"""Views that the course of good images is taken out of first (see `course`)."""
 
 
 def views(taps: Sequence[Floats], bgr: npt.NDArray[np.uint8]) -> dict[str, Floats]:
@@ -41,6 +43,7 @@ def views(taps: Sequence[Floats], bgr: npt.NDArray[np.uint8]) -> dict[str, Float
     ``vast``: the same averaged over 32 pixels: what is spread out.
     ``wide``: strides 2 to 8 averaged over 32 pixels: texture that is rubbed, long thin lines, stains.
     ``tone``: brightness and colour against the surroundings, without the slow course of the light.
+    ``shade``: brightness and colour as they are.
 
     Args:
         taps: feature maps of `STRIDES`, (C, h, w).
@@ -51,7 +54,7 @@ def views(taps: Sequence[Floats], bgr: npt.NDArray[np.uint8]) -> dict[str, Float
     shallow = np.concatenate([pooled(two, 16), pooled(four, 8), pooled(eight, 4)])
     found = {"deep": deep, "wide": shallow, "vast": pooled(deep, 2)}
     made = {name: np.ascontiguousarray(view.transpose(1, 2, 0)) for name, view in found.items()}
-    return made | {"tone": tone(bgr)}
+    return made | {"tone": tone(bgr), "shade": shade(bgr)}
 
 
 def deep_cells(taps: Sequence[Floats]) -> Floats:
@@ -84,6 +87,13 @@ def tone(bgr: npt.NDArray[np.uint8]) -> Floats:
     soft = [_blurred(cells, sigma) for sigma in (1.0, 2.0, 4.0, 8.0)]
     bands = [soft[0] - soft[2], soft[1] - soft[3], cells - soft[1], _blurred(cells - _slow(cells), 1.0)]
     return np.ascontiguousarray(pooled(np.concatenate(bands, axis=2).transpose(2, 0, 1), 2).transpose(1, 2, 0))
+
+
+def shade(bgr: npt.NDArray[np.uint8]) -> Floats:
+    """Lightness and colour (CIELAB, around 0) on a grid of 16 pixels."""
+    lab = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2LAB), np.float32) - 128
+    size = (lab.shape[1] // 16, lab.shape[0] // 16)
+    return np.asarray(cv2.resize(lab, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _blurred(cells: Floats, sigma: float) -> Floats:
