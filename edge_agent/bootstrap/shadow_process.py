@@ -1,6 +1,6 @@
 """A shadow model in a process of its own (docs/adr/0018): it can hang, crash or grow, and the line does not notice."""
 
-import tempfile
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,18 @@ log = structlog.get_logger(__name__)
 
 NICE = 19
 """Whatever else wants the processor comes first."""
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a fresh folder of our own is made in it
 
 
 class ShadowProcess:
     """Implements ``ports.SecondDetector``.
 
-    Images go through files in memory, not through the pipe: writing them lets the line's threads run, packing a
-    message does not.
+    Images go through memory that both see (memfd), not through the pipe: writing there lets the line's threads run,
+    packing a message does not; and it is gone when the agent is, however that goes.
     """
 
     def __init__(self, model_dir: Path, options: ShadowSection, *, name: str) -> None:
         self._deadline_s = options.deadline_s
-        self._folder = tempfile.TemporaryDirectory(
-            prefix="edge-agent-shadow-", dir=_MEMORY if _MEMORY.is_dir() else None, ignore_cleanup_errors=True
-        )
+        self._memory = {role: os.fdopen(os.memfd_create(f"shadow {role}"), "r+b") for role in ("image", "golden")}
         detector = DetectorOptions(providers=options.providers, threads=options.threads)
         arguments = {"model_dir": model_dir, "options": detector, "clock": SystemClock, "encode": encode}
         self._child = Child(
@@ -61,8 +58,8 @@ class ShadowProcess:
                 "golden": None if golden is None else self._laid_down("golden", golden),
                 "shift_xy_px": shift_xy_px,
             }
-        except OSError as error:
-            raise Transient(f"the image cannot be handed over in {self._folder.name}: {error}") from error
+        except (OSError, ValueError) as error:  # no memory left; closed meanwhile
+            raise Transient(f"the image cannot be handed over: {error}") from error
         try:
             return _understood(self._child.call("look", payload, self._deadline_s))
         except ChildDied as error:
@@ -74,13 +71,14 @@ class ShadowProcess:
     def close(self) -> None:
         """End it, also during a look (which raises Transient). Safe to call twice."""
         self._child.close()
-        self._folder.cleanup()
+        for memory in self._memory.values():
+            memory.close()
 
     def _laid_down(self, role: str, pixels: Pixels) -> dict[str, Any]:
-        file = Path(self._folder.name) / role
-        with file.open("r+b" if file.exists() else "wb") as opened:  # over the last one: its memory is used again
-            np.ascontiguousarray(pixels).tofile(opened)
-        return {"file": str(file), "shape": pixels.shape, "dtype": str(pixels.dtype)}
+        memory = self._memory[role]
+        memory.seek(0)  # over the last one: its memory is used again
+        np.ascontiguousarray(pixels).tofile(memory)
+        return {"file": f"/proc/{os.getpid()}/fd/{memory.fileno()}", "shape": pixels.shape, "dtype": str(pixels.dtype)}
 
 
 def _understood(answer: Any) -> SecondSight:

@@ -1,4 +1,4 @@
-"""The inside of a detector's own process: a shadow model looks at images that its parent lays down in files."""
+"""The inside of a detector's own process: a shadow model looks at images that its parent lays down in memory."""
 
 import math
 import time
