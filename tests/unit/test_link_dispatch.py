@@ -132,14 +132,32 @@ def test_large_ones_that_may_be_lost_are_bounded_in_bytes() -> None:
     assert seen[0] == 2**20
 
 
-def test_too_many_to_keep_stay_with_the_broker() -> None:
-    acks = Acks()
-    with running(lambda message: None, acks, start=False) as dispatcher:
-        for mid in range(dispatch.KEPT_AT_MOST + 1):
-            assert not dispatcher.offer(arrived(mid))
+def test_too_many_to_keep_stay_with_the_broker_until_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "KEPT_AT_MOST", 3)
+    acks, asked = Acks(), threading.Event()
+    made = Dispatcher(clock=FakeClock(), acknowledge=acks, ask_again=asked.set)
+    made.add(Route(topic_filter="in/+", handler=lambda message: None, qos=1, keep=True))
+    for mid in range(5):
+        assert not made.offer(arrived(mid))
+    assert (made.dropped, asked.is_set()) == (2, False)
+    made.start()
+    try:
+        assert asked.wait(10), "the broker is asked again"
+        assert acks.until(3) == [0, 1, 2], "after what was there"
+        asked.clear()
+        made.offer(arrived(3))
+        acks.until(4)
+    finally:
+        made.stop(5)
+    assert not asked.is_set(), "once"
+
+
+def test_what_is_kept_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "KEPT_BYTES", 100)
+    with running(lambda message: None, Acks(), start=False) as dispatcher:
+        for mid, size in enumerate((60, 50, 40)):
+            dispatcher.offer(arrived(mid, body=b"x" * size))
         assert dispatcher.dropped == 1
-        dispatcher.start()
-        assert len(acks.until(dispatch.KEPT_AT_MOST)) == dispatch.KEPT_AT_MOST
 
 
 def test_one_subscription_for_each_filter_with_the_highest_qos() -> None:

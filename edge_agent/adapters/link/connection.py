@@ -43,6 +43,7 @@ WILL_DELAY_S = 10
 POLL_S = 0.5
 TLS_CHECK_S = 30.0
 DEFAULT_RECEIVE_MAXIMUM = 65_535
+AT_ONCE_S = 0.2
 TAKEN_OVER = 0x8E
 TAKE_OVERS = 3
 """So many within `TAKE_OVER_WITHIN_S` are another client with this box's client id, not a slow broker's echo."""
@@ -142,7 +143,7 @@ class Connection:
         self._since: datetime | None = None
         self._last_puback_at: datetime | None = None
         self._connects = 0
-        self._reset = ""
+        self._reset, self._at_once = "", False
         self._stopping = threading.Event()
         self._bug: Exception | None = None
         self._thread: threading.Thread | None = None
@@ -248,9 +249,13 @@ class Connection:
         if wanted:
             self._client.subscribe(wanted)
 
-    def reset(self, why: str) -> None:
-        """Drop the connection and make a new one."""
-        self._reset = why
+    def reset(self, why: str, *, at_once: bool = False) -> None:
+        """Drop the connection and make a new one.
+
+        Args:
+            at_once: nothing is wrong with the broker, so it is not spared.
+        """
+        self._reset, self._at_once = why, at_once
         sock: Any = self._client.socket()
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -294,7 +299,7 @@ class Connection:
         with self._epoch_lock:
             self._epoch += 1
             self._client.drop_out_messages()
-        self._greeting, self._goodbye, self._reset = None, None, ""
+        self._greeting, self._goodbye, self._reset, self._at_once = None, None, "", False
         if self._tls is not None:
             self._tls.renew()
         will = self._will()
@@ -352,6 +357,8 @@ class Connection:
         self.changed.set()
 
     def _wait_after(self, backoff: Backoff, code: int, up_at: float | None) -> float:
+        if up_at is not None and self._at_once:
+            return AT_ONCE_S
         if up_at is not None:
             wait_s = backoff.after_loss(time.monotonic() - up_at)
             if code == TAKEN_OVER or backoff.flapping:

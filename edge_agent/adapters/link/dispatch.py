@@ -1,10 +1,11 @@
 """What comes in: queued by the network thread, handled on one dispatch thread, acknowledged after the handler.
 
-Two queues. Messages that must be kept wait for their handler's commit; the broker's view of our Receive Maximum
-bounds them. The rest (telemetry) is acknowledged at once and the oldest are dropped when the handler is too slow.
+Two queues. Messages that must be kept wait for their handler's commit. The broker's view of our Receive Maximum should
+bound them, but mosquitto 2.0 keeps to it only until the first acknowledgement: what finds the queue full is left with
+the broker, unacknowledged, and asked for again with a new connection when there is room. The rest (telemetry) is
+acknowledged at once and the oldest are dropped when the handler is too slow.
 """
 
-import queue
 import threading
 import time
 from collections import deque
@@ -15,7 +16,7 @@ from hashlib import sha256
 import structlog
 from paho.mqtt.matcher import MQTTMatcher
 
-from edge_agent.adapters.link.connection import RECEIVE_MAXIMUM, Arrived
+from edge_agent.adapters.link.connection import Arrived
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.message import InboundMessage
 from edge_agent.observability import metrics
@@ -23,8 +24,10 @@ from edge_agent.ports import Clock, InboundHandler
 
 log = structlog.get_logger(__name__)
 
-KEPT_AT_MOST = RECEIVE_MAXIMUM * 4
-"""More than the Receive Maximum: after a reconnect the broker repeats what is still queued here."""
+KEPT_AT_MOST = 10_000
+KEPT_BYTES = 32 * 2**20
+"""A MES that confirms a backlog of days answers faster than receipts are written down."""
+LATER_AT_MOST = 400
 LOSSY_AT_MOST = 2_000
 LOSSY_BYTES = 16 * 2**20
 """All of them together: a birth of a large Sparkplug edge node may be one megabyte."""
@@ -44,21 +47,58 @@ class Route:
     keep: bool
 
 
+class Waiting:
+    """Messages in the order of arrival, so many and so many bytes at most."""
+
+    def __init__(self, *, at_most: int, bytes_at_most: int) -> None:
+        self._at_most, self._bytes_at_most = at_most, bytes_at_most
+        self._held: deque[Arrived] = deque()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def put(self, arrived: Arrived) -> bool:
+        """False when there is no room."""
+        with self._lock:
+            size = self._bytes + len(arrived.body)
+            if len(self._held) >= self._at_most or (self._held and size > self._bytes_at_most):
+                return False
+            self._held.append(arrived)
+            self._bytes = size
+            return True
+
+    def take(self) -> Arrived | None:
+        """The oldest."""
+        with self._lock:
+            if not self._held:
+                return None
+            taken = self._held.popleft()
+            self._bytes -= len(taken.body)
+            return taken
+
+
 class Dispatcher:
     """Hands messages to handlers.
 
+    Args:
+        ask_again: makes a new connection, so that the broker repeats what was left with it.
+
     Attributes:
-        dropped: messages dropped since the start, and those that found no handler.
+        dropped: messages dropped or left with the broker since the start, and those that found no handler.
     """
 
-    def __init__(self, *, clock: Clock, acknowledge: Callable[[Arrived], None]) -> None:
-        self._clock, self._acknowledge = clock, acknowledge
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        acknowledge: Callable[[Arrived], None],
+        ask_again: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._clock, self._acknowledge, self._ask_again = clock, acknowledge, ask_again
         self._matcher = MQTTMatcher()  # type: ignore[no-untyped-call]
         self._routes: list[Route] = []
-        self._kept: queue.Queue[Arrived] = queue.Queue(KEPT_AT_MOST)
-        self._lossy: deque[Arrived] = deque()
-        self._lossy_bytes = 0
-        self._lossy_lock = threading.Lock()
+        self._kept = Waiting(at_most=KEPT_AT_MOST, bytes_at_most=KEPT_BYTES)
+        self._lossy = Waiting(at_most=LOSSY_AT_MOST, bytes_at_most=LOSSY_BYTES)
+        self._left_behind = False
         self._later: list[tuple[float, Arrived]] = []
         self._work = threading.Event()
         self._stopping = threading.Event()
@@ -126,28 +166,20 @@ class Dispatcher:
         return not keep
 
     def _offer_kept(self, arrived: Arrived) -> None:
-        try:
-            self._kept.put_nowait(arrived)
-        except queue.Full:
-            self.dropped += 1
-            log.error("too many messages wait to be handled; the broker keeps this one", topic=arrived.topic)
+        if not self._kept.put(arrived):
+            self._leave_behind(arrived.topic)
+
+    def _leave_behind(self, topic: str) -> None:
+        self.dropped += 1
+        if not self._left_behind:
+            log.warning("too many messages wait to be handled; the broker keeps the rest for now", topic=topic)
+        self._left_behind = True
 
     def _offer_lossy(self, arrived: Arrived) -> None:
-        with self._lossy_lock:
-            self._lossy.append(arrived)
-            self._lossy_bytes += len(arrived.body)
-            while len(self._lossy) > LOSSY_AT_MOST or self._lossy_bytes > LOSSY_BYTES:
-                self._lossy_bytes -= len(self._lossy.popleft().body)
-                self.dropped += 1
-                metrics.SAMPLES_LOST.labels("dropped").inc()
-
-    def _take_lossy(self) -> Arrived | None:
-        with self._lossy_lock:
-            if not self._lossy:
-                return None
-            taken = self._lossy.popleft()
-            self._lossy_bytes -= len(taken.body)
-            return taken
+        while not self._lossy.put(arrived):
+            self._lossy.take()
+            self.dropped += 1
+            metrics.SAMPLES_LOST.labels("dropped").inc()
 
     def _matching(self, topic: str) -> list[Route]:
         return [route for routes in self._matches(topic) for route in routes]
@@ -162,6 +194,7 @@ class Dispatcher:
         while not self._stopping.is_set():
             arrived = self._next()
             if arrived is None:
+                self._fetch_left_behind()
                 self._work.wait(WAIT_S)
                 self._work.clear()
             else:
@@ -171,10 +204,14 @@ class Dispatcher:
         """Those whose time for another try has come, then kept ones, then the rest."""
         if self._later and self._later[0][0] <= time.monotonic():
             return self._later.pop(0)[1]
-        try:
-            return self._kept.get_nowait()
-        except queue.Empty:
-            return self._take_lossy()
+        return self._kept.take() or self._lossy.take()
+
+    def _fetch_left_behind(self) -> None:
+        """There is room again."""
+        if self._left_behind and not self._later:
+            self._left_behind = False
+            log.info("there is room again; the broker is asked for the messages that it kept")
+            self._ask_again()
 
     def _handle(self, arrived: Arrived) -> None:
         routes = self._matching(arrived.topic)
@@ -210,8 +247,10 @@ class Dispatcher:
         if arrived.topic not in self._in_trouble and len(self._in_trouble) < FAILURES_REMEMBERED:
             self._in_trouble.add(arrived.topic)
             log.warning("messages cannot be handled now, trying again", topic=arrived.topic, error=str(error))
-        if len(self._later) < KEPT_AT_MOST:
+        if len(self._later) < LATER_AT_MOST:
             self._later.append((time.monotonic() + RETRY_AFTER_S, arrived))
+        else:
+            self._leave_behind(arrived.topic)
 
     def _message(self, arrived: Arrived) -> InboundMessage:
         return InboundMessage(

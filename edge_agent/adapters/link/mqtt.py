@@ -71,7 +71,11 @@ class MqttLink:
             on_tick=self._tick,
         )
         self._canary = Canary(self._connection, topic_root) if canary else None
-        self._dispatcher = Dispatcher(clock=clock, acknowledge=self._connection.acknowledge)
+        self._dispatcher = Dispatcher(
+            clock=clock,
+            acknowledge=self._connection.acknowledge,
+            ask_again=lambda: self._connection.reset("messages were left with the broker", at_once=True),
+        )
         sender = Sender(agent=agent, topic_root=topic_root, uri_base="", software_version=edge_agent.__version__)
         self._quota = None if quota_bytes is None else Quota(store, limit_bytes=quota_bytes, sender=sender, clock=clock)
         self._relay = Relay(

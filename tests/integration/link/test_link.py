@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from edge_agent.adapters.link import dispatch
 from edge_agent.contract import topics
 from edge_agent.domain.faults import ConfigError
 from edge_agent.domain.message import Ack, InboundMessage, Lane, OutboxState
@@ -304,6 +305,28 @@ def test_a_slow_handler_keeps_neither_the_connection_nor_the_acks(broker: Broker
 def _age_of_puback(agent: Box) -> float:
     last = agent.link.status().last_puback_at
     return (CLOCK.now() - last).total_seconds() if last else 0.0
+
+
+def test_what_found_no_room_is_fetched_when_there_is(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mosquitto sends more than the Receive Maximum once something was acknowledged; nothing may be left with it."""
+    monkeypatch.setattr(dispatch, "KEPT_AT_MOST", 40)
+    go, seen = threading.Event(), set[str]()
+
+    def heard(arrived: InboundMessage) -> None:
+        assert go.wait(30)
+        seen.add(json.loads(arrived.body)["responseId"])
+
+    with mes(broker) as plant, box(broker, tmp_path, heard=heard) as agent:
+        order = uuid4()
+        for number in range(60):
+            plant.send(topics.response(order), json.dumps(response(order, responseId=str(number))).encode())
+        until(lambda: agent.link._dispatcher.dropped, "the queue is full")
+        go.set()
+        until(lambda: len(seen) == 60, "all of them are handled", 60)
+        assert agent.link.status().reconnects >= 1
+        assert not any(alarm.active for alarm in agent.link.status().alarms), "nobody else uses its name"
 
 
 def test_an_unacknowledged_message_comes_again(broker: Broker, tmp_path: Path) -> None:
