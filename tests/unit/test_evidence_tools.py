@@ -13,9 +13,9 @@ from edge_agent.domain.incident import Incident, IncidentState
 from edge_agent.domain.plant import Sample, Signal
 from edge_agent.domain.verdict import ConfirmedCase
 from edge_agent.responding.correlate import ONSET_AT, tallied
-from edge_agent.responding.evidence import collect, similar_cases, telemetry_change
+from edge_agent.responding.evidence import collect, similar_cases, spatial, telemetry_change
 from edge_agent.responding.evidence.chance import false_discovery
-from edge_agent.responding.evidence.window import Window, made_at
+from edge_agent.responding.evidence.window import Floats, Marks, Window, made_at
 from edge_agent.simulation.false_triggers import measure
 from edge_agent.simulation.runs import Disturbance, Run, record
 from tests.fakes.clock import START
@@ -302,3 +302,31 @@ def test_signals_that_wander_do_not_alarm_all_day() -> None:
     facts = [one for run in runs for one in telemetry_change.find(window_of(run))]
     share = sum(one.polarity is Polarity.PRESENT for one in facts) / len(facts)
     assert share < 0.03
+
+
+def test_a_signal_that_was_perhaps_under_way_already_has_not_changed() -> None:
+    """A filter loads by less than its noise before the onset, and goes on: seen from far it is a change."""
+    random = np.random.default_rng(5)
+    run, false = record(1, parts=PARTS, rate=0.3, start=START), 0
+    window, at = window_of(run), [made_at(one) for one in run.inspections]
+    for _ in range(20):
+        values = 0.4 + 0.00006 * np.arange(PARTS) + random.normal(0, 0.004, PARTS)
+        readings = tuple(
+            Sample(signal="filter_dp_kpa", value=float(value), at=when) for value, when in zip(values, at, strict=True)
+        )
+        found = telemetry_change.find(replace(window, series={"filter_dp_kpa": readings}))
+        false += any(one.token == "tel:filter_dp_kpa+" and one.polarity is Polarity.PRESENT for one in found)
+    assert false <= 2
+
+
+def one_on_each_part(xy_px: Floats) -> Marks:
+    return Marks(xy_px=xy_px, size_px=np.full((len(xy_px), 2), 16.0), part=np.arange(len(xy_px)), parts=len(xy_px))
+
+
+def test_a_crowd_in_a_corner_is_no_repeating_place() -> None:
+    random = np.random.default_rng(6)
+    crowd = one_on_each_part(random.normal(90, 12, (40, 2)))
+    spot = one_on_each_part(np.array([90.0, 90.0]) + random.normal(0, 1.5, (40, 2)))
+    window = window_of(record(1, parts=190, rate=0.3, start=START))
+    assert "repeat" not in spatial.patterns(window, crowd)
+    assert "repeat" in spatial.patterns(window, spot)

@@ -14,6 +14,8 @@ SIGNIFICANT = 0.01
 USABLE_AREA = 0.3
 """Share of the part where a defect of a class can be at all (its copper edges): positions repeat a little by design."""
 SHUFFLES = 199
+ON_THE_SPOT = 0.6
+"""Of the defects within one and a half times the radius of a repeating place, the share within half of it."""
 
 Mask = npt.NDArray[np.bool_]
 Finding = tuple[bool | None, float, str]
@@ -61,8 +63,9 @@ def _repeat(window: Window, marks: Marks) -> Finding:
     density = max(density, _density_around(marks, best, radius) / marks.parts)
     chance = min(1.0, len(marks) * at_least(count, marks.parts - 1, 1 - float(np.exp(-density))))
     part_share = (count + 1) / marks.parts
-    x, y = marks.xy_px[near[best]].mean(axis=0)
-    present = count >= 2 and chance < SIGNIFICANT and part_share >= 0.2
+    center = np.median(marks.xy_px[near[best]], axis=0)
+    x, y = center
+    present = count >= 2 and chance < SIGNIFICANT and part_share >= 0.2 and _is_a_place(marks, center, radius)
     if present:
         words = f"a defect at the same place (x {x:.0f}, y {y:.0f} px) on {count + 1} of {marks.parts} defective parts"
     else:
@@ -72,8 +75,14 @@ def _repeat(window: Window, marks: Marks) -> Finding:
 
 def _density_around(marks: Marks, place: int, radius_px: float) -> float:
     """Defects to be expected in a circle from those in a ring around it: where all are crowded, two meet by chance."""
-    away = np.linalg.norm(marks.xy_px - marks.xy_px[place], axis=1)
-    return float(((away > 2 * radius_px) & (away <= 6 * radius_px)).sum()) / 32.0
+    away = np.linalg.norm(marks.xy_px - marks.xy_px[place], axis=1) / radius_px
+    return float(((away > 2) & (away <= 6)).sum()) / 32.0
+
+
+def _is_a_place(marks: Marks, center: Floats, radius_px: float) -> bool:
+    """Do the defects here lie on one spot, not over a crowd that is as wide as the circle or wider?"""
+    away = np.linalg.norm(marks.xy_px - center, axis=1)
+    return int((away <= radius_px / 2).sum()) >= ON_THE_SPOT * int((away <= 1.5 * radius_px).sum())
 
 
 def _streak(window: Window, marks: Marks) -> Finding:

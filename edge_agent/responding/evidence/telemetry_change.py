@@ -5,7 +5,7 @@ Block means are compared instead, with the blocks before the onset as the measur
 change must also be large against the signal's own spread.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
@@ -21,7 +21,8 @@ SIGNIFICANT = 0.02
 MIN_SIGMA = 1.5
 """Changes below this many robust standard deviations of single readings are left alone."""
 MIN_BEFORE, MIN_AFTER = 15, 4
-TREND_BLOCKS, TREND_AGREEMENT = 8, 0.85
+TREND_BLOCKS, TREND_AGREEMENT, SOME_AGREEMENT = 8, 0.85, 0.2
+"""Of pairs of blocks before the onset, the share that agrees on a direction: a trend; perhaps a trend."""
 LEAD_PARTS = 10
 """A cause acts upstream: readings up to this many parts before the onset are on neither side."""
 
@@ -66,9 +67,25 @@ def _change(window: Window, name: str) -> Change:
     after = _values(series, first=window.onset_at.timestamp())
     if len(before) < MIN_BEFORE or len(after) < MIN_AFTER:
         return Change(signal=name, n=len(after))
+    slope, agreement = _slope(before)
+    if abs(agreement) < SOME_AGREEMENT:
+        return _moved(name, before, after, 0.0)
+    # Under way already, clearly or perhaps: then a change must be one against where it was heading, too.
+    heading = _moved(name, before, after, slope)
+    if abs(agreement) >= TREND_AGREEMENT:
+        return heading
+    level = _moved(name, before, after, 0.0)
+    if level.sigmas * heading.sigmas < 0:
+        return replace(level, p=1.0)
+    return max(level, heading, key=lambda one: (one.p or 0.0, -abs(one.sigmas)))
+
+
+def _moved(name: str, before: Floats, after: Floats, slope: float) -> Change:
+    """The change beyond a straight line that the signal was on (slope per reading)."""
     level_before = float(np.mean(before))
-    after = after - _trend(before, len(before) + len(after))[-len(after) :]
-    before = before - _trend(before, len(before))
+    middle = (len(before) - 1) / 2
+    after = after - slope * (np.arange(len(before), len(before) + len(after)) - middle)
+    before = before - slope * (np.arange(len(before)) - middle)
     spread = max(robust_sd(before), 0.3 * float(np.std(before)), 1e-3 * abs(float(np.mean(before))), 1e-9)
     blocks = np.array([block.mean() for block in np.array_split(before, max(4, min(12, len(before) // 5)))])
     wander = max(float(np.std(blocks, ddof=1)), spread / np.sqrt(max(len(before) / len(blocks), 1)))
@@ -87,19 +104,17 @@ def _change(window: Window, name: str) -> Change:
     )
 
 
-def _trend(before: Floats, length: int) -> Floats:
-    """What a signal that was under way already would have gone on to do: a straight line, where there clearly is one.
+def _slope(before: Floats) -> tuple[float, float]:
+    """Slope per reading of what a signal is under way to, and how far pairs of blocks agree on its sign (-1 to 1).
 
-    A bath that fills up and a filter that loads move all day; that is no change. Theil's slope of block means, taken
-    for real only when nearly all pairs of blocks agree on its sign (Kendall's test).
+    A bath that fills up and a filter that loads move all day; that is no change. Theil's slope of block means;
+    Kendall's test.
     """
     blocks = np.array([block.mean() for block in np.array_split(before, TREND_BLOCKS)])
     first, second = np.triu_indices(TREND_BLOCKS, 1)
-    rises = np.sign(blocks[second] - blocks[first]).sum()
-    if abs(rises) < TREND_AGREEMENT * len(first):
-        return np.zeros(length)
+    agreement = float(np.sign(blocks[second] - blocks[first]).sum()) / len(first)
     slope = float(np.median((blocks[second] - blocks[first]) / (second - first))) / (len(before) / TREND_BLOCKS)
-    return np.asarray(slope * (np.arange(length) - (len(before) - 1) / 2), dtype=np.float64)
+    return slope, agreement
 
 
 def _values(series: tuple[Sample, ...], *, first: float = -np.inf, last: float = np.inf) -> Floats:
