@@ -21,6 +21,8 @@ from edge_agent.domain.cause import NONE, OTHER, Catalogue
 GRADED = {"S": 0.8, "M": 0.5, "W": 0.25, "STRONG": 0.8, "MEDIUM": 0.5, "WEAK": 0.25}
 USUAL = {"all": 0.8, "any": 0.5, "none": 0.05}
 """Probability of a token that is named without one."""
+SYMPTOM = 0.5
+"""The same in a flat list of symptoms: such a list holds what was ever seen, and no incident shows all of it."""
 SUREST = 0.02
 """No expectation is surer than this far from 0 and 1."""
 SUFFIXES = {".yaml", ".yml", ".json"}
@@ -59,6 +61,12 @@ def _expectations(value: Any, usual: float) -> dict[str, float]:
     raise ValueError(f"found {value!r}, expected tokens")
 
 
+def _flat(symptoms: Any) -> Any:
+    """A flat list of symptoms as one signature; anything that is more than a list stays as it is."""
+    plain = isinstance(symptoms, list) or (isinstance(symptoms, Mapping) and not symptoms.keys() & USUAL.keys())
+    return {"all": _expectations(symptoms, SYMPTOM)} if plain else symptoms
+
+
 class OpenSignature(SignatureSection):
     """One way a cause shows itself; a plain list of tokens is ``all``."""
 
@@ -92,7 +100,7 @@ class OpenCause(CauseSection):
         if isinstance(data, Mapping) and not data.get("signatures"):
             for name in ("signature", "symptoms"):
                 if data.get(name):
-                    return {**data, "signatures": [data[name]]}
+                    return {**data, "signatures": [_flat(data[name])]}
         return data
 
     @field_validator("id", mode="before")
