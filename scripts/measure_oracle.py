@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Teach the oracle of `edge-agent evaluate diagnosis` with many simulated incidents and their true labels.
 
-    scripts/measure_oracle.py --seeds 1 2 3 --scenarios 300 [--jobs 2]
+    scripts/measure_oracle.py --seeds 1 4242 --scenarios 200 [--jobs 2]
 
 The seeds are spent then: evaluate with others.
 """
@@ -83,8 +83,8 @@ def one(catalogue: Catalogue, place: tuple[int, int]) -> Case:
 def main() -> None:
     """Simulate, learn and write."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    options.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    options.add_argument("--scenarios", type=int, default=300)
+    options.add_argument("--seeds", type=int, nargs="+", default=[1, 4242])
+    options.add_argument("--scenarios", type=int, default=200)
     options.add_argument("--jobs", type=int, default=1)
     options.add_argument("--catalogue", type=Path, default=Path("plant_config/fmea/pcb.yaml"))
     chosen = options.parse_args()

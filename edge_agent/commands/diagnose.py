@@ -102,6 +102,7 @@ def _case(number: int, answer: GivenAnswer, catalogue: Catalogue) -> ConfirmedCa
         confirmed_at=EPOCH + timedelta(hours=number),
         first_suspect=None,
         text=answer.text or ("" if listed else answer.cause_id),
+        excess=answer.incident.excess,
     )
 
 

@@ -17,11 +17,12 @@ from edge_agent.config import load
 from edge_agent.config.catalogue import load_catalogue, load_priority_table
 from edge_agent.contract.envelope import Sender
 from edge_agent.domain.incident import Incident, IncidentState
+from edge_agent.domain.inference import BACKGROUND
 from edge_agent.domain.priority import PriorityTable
 from edge_agent.domain.work_order import OrderState
 from edge_agent.learning.reconcile import close_incidents
 from edge_agent.ports import Store, UnitOfWork
-from edge_agent.responding.analyse import BACKGROUND, WEIGHTS
+from edge_agent.responding.analyse import WEIGHTS
 from edge_agent.responding.correlate import close_incident
 from edge_agent.responding.responder import Responder
 from edge_agent.responding.settings import Settings, settings_of

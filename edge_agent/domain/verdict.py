@@ -67,6 +67,7 @@ class ConfirmedCase:
     Attributes:
         tokens: evidence token to +1 (present), -1 (absent); unknown ones are left out.
         weight: trust in the label, 0 to 1 (see the diagnosis design, section 4.9).
+        excess: how far the rate's statistic was above its threshold (log units); None: not known.
     """
 
     incident_id: UUID
@@ -85,3 +86,4 @@ class ConfirmedCase:
     """What was suspected before the ranking was shown."""
     recovered: bool | None = None
     """Did the rate fall after the action? None: not known yet."""
+    excess: float | None = None

@@ -13,7 +13,14 @@ from edge_agent.contract import inbound, outbound
 from edge_agent.contract.envelope import Sender
 from edge_agent.domain.cause import Catalogue
 from edge_agent.domain.faults import Transient
-from edge_agent.domain.inference import Weights, as_record, backgrounds, from_record
+from edge_agent.domain.inference import (
+    BACKGROUND,
+    Weights,
+    as_record,
+    backgrounds,
+    from_record,
+    measured_background,
+)
 from edge_agent.domain.message import InboundMessage
 from edge_agent.domain.verdict import ConfirmedCase
 from edge_agent.learning import recovery
@@ -179,13 +186,14 @@ class Learner:
             cases = uow.answers.cases()
             current = from_record(uow.facts.get(WEIGHTS))
             history: list[dict[str, Any]] = uow.facts.get(HISTORY) or []
+            measured = measured_background(uow.facts.get(BACKGROUND), self._catalogue)
         used = set(history[-1]["orders"]) if history else set()
         unseen = [case for case in cases if str(case.order_id) not in used] if history else []
         try:
             fitted = self._fit(
                 cases,
                 self._catalogue,
-                backgrounds(self._catalogue),
+                backgrounds(self._catalogue, measured),
                 current,
                 unseen=unseen,
                 version=f"fit-{self._clock.now():%Y%m%dT%H%M%S}-{len(cases)}",

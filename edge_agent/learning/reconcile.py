@@ -195,6 +195,7 @@ def _learned(
         text=text,
         shown_ranking=not order.blind,
         suspicion=order.attributes.get(SUSPICION),
+        excess=incident.statistic - incident.threshold,
     )
     uow.answers.save_case(case)
     return case

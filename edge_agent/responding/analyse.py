@@ -8,7 +8,7 @@ from edge_agent.domain.analysis import Analysis
 from edge_agent.domain.cause import Catalogue
 from edge_agent.domain.counting import UNDECIDED
 from edge_agent.domain.incident import Incident
-from edge_agent.domain.inference import Weights, backgrounds, from_record
+from edge_agent.domain.inference import BACKGROUND, Weights, backgrounds, from_record, measured_background
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.plant import Sample
 from edge_agent.ports import Clock, UnitOfWork
@@ -16,7 +16,7 @@ from edge_agent.responding.charts import StationCharts
 from edge_agent.responding.check_order import check_order
 from edge_agent.responding.correlate import onset_at
 from edge_agent.responding.evidence import VERSION, collect
-from edge_agent.responding.evidence.similar_cases import nearest, present_tokens
+from edge_agent.responding.evidence.similar_cases import present_tokens, unlisted_likeness
 from edge_agent.responding.evidence.window import Window, made_at
 from edge_agent.responding.rank import decision, rank, second_cause, unknown_score
 from edge_agent.responding.settings import DEFAULT_SIZE_PX, Settings
@@ -24,12 +24,6 @@ from edge_agent.responding.text import summary
 from edge_agent.responding.vote import SILENT, Earned, adjusted
 
 WEIGHTS = "weights"
-BACKGROUND = "background"
-PSEUDO_RUNS = 10
-"""How many normal runs the catalogue's background rate is worth against those measured on this line."""
-LEAST_RATE, MOST_RATE = 0.01, 0.99
-UNLISTED_RATE = 0.1
-"""Assumed of a token that the catalogue does not have, before it was measured."""
 SECOND = "second_cause"
 """Key of the engine's notes: a cause that seems to be at work besides the first suspect."""
 METHOD = "signature-likelihood-ratio"
@@ -54,22 +48,6 @@ def knowledge(uow: UnitOfWork, catalogue: Catalogue) -> Knowledge:
         background=backgrounds(catalogue, measured),
         weights=from_record(uow.facts.get(WEIGHTS)),
     )
-
-
-def measured_background(
-    record: Mapping[str, Sequence[float]] | None, catalogue: Catalogue, pseudo_runs: float = PSEUDO_RUNS
-) -> dict[str, float]:
-    """Background rates drawn from the catalogue's towards what this line showed when nothing was wrong.
-
-    Args:
-        record: token to (times fired, times looked for).
-    """
-    rates: dict[str, float] = {}
-    for token, (fired, runs) in (record or {}).items():
-        seed = catalogue.background.get(token, UNLISTED_RATE)
-        rate = (pseudo_runs * seed + fired) / (pseudo_runs + runs)
-        rates[token] = min(max(rate, LEAST_RATE), MOST_RATE)
-    return rates
 
 
 def gather(
@@ -109,8 +87,8 @@ def analyse(window: Window, known: Knowledge, previous: Analysis | None, *, cloc
     incident, catalogue = window.incident, known.catalogue
     evidence = collect(window, previous.evidence if previous else ())
     hypotheses = adjusted(rank(catalogue, evidence, incident, known.background, known.weights), known.earned)
-    alike = nearest(present_tokens(list(evidence)), window.cases)
-    unknown = unknown_score(hypotheses, evidence, alike[0][0] if alike else 0.0)
+    likeness = unlisted_likeness(present_tokens(list(evidence)), window.cases)
+    unknown = unknown_score(hypotheses, evidence, likeness)
     checks = check_order(hypotheses, catalogue)
     second = second_cause(catalogue, evidence, known.background, known.weights, hypotheses)
     return Analysis(

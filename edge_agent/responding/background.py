@@ -9,9 +9,10 @@ from uuid import UUID
 
 from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.domain.incident import Incident, IncidentState
+from edge_agent.domain.inference import BACKGROUND
 from edge_agent.domain.inspection import Inspection
 from edge_agent.ports import UnitOfWork
-from edge_agent.responding.analyse import BACKGROUND, gather
+from edge_agent.responding.analyse import gather
 from edge_agent.responding.charts import StationCharts
 from edge_agent.responding.correlate import ONSET_AT, history
 from edge_agent.responding.evidence import coincidence, inspection_health, telemetry_change
@@ -21,6 +22,8 @@ from edge_agent.responding.settings import Settings
 EVERY_PARTS = 200
 PRETENDED_PARTS = 40
 """The pretended incident began this many parts ago."""
+UNSURE_PARTS = 4
+"""Its onset is as uncertain as a real one's usually is, to either side: the longer it is, the more falls into it."""
 HALVE_AT = 400
 """Runs after which old ones begin to count less."""
 
@@ -59,6 +62,7 @@ def counted(record: dict[str, list[float]], found: Iterable[Evidence]) -> dict[s
 def pretended(parts: list[Inspection], charts: StationCharts) -> Incident:
     """An incident that did not happen: something as if begun some parts ago."""
     begun = made_at(parts[-PRETENDED_PARTS])
+    first, last = (made_at(parts[shift - PRETENDED_PARTS]) for shift in (-UNSURE_PARTS, UNSURE_PARTS))
     code = next(iter(charts.catalogue.severity))
     return Incident(
         incident_id=UUID(int=0),
@@ -70,8 +74,8 @@ def pretended(parts: list[Inspection], charts: StationCharts) -> Incident:
         state=IncidentState.CLOSED,
         opened_at=parts[-1].ended_at,
         updated_at=parts[-1].ended_at,
-        onset_from=begun,
-        onset_to=begun,
+        onset_from=first,
+        onset_to=last,
         class_counts={},
         baseline_rate=charts.chart_of(code).base_rate,
         rate=0.0,

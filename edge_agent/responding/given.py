@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from edge_agent.domain.analysis import Hypothesis
 from edge_agent.domain.cause import Catalogue, Check
 from edge_agent.domain.evidence import Evidence
-from edge_agent.domain.inference import Weights, backgrounds
+from edge_agent.domain.inference import Weights, backgrounds, measured_background
 from edge_agent.domain.verdict import ConfirmedCase
-from edge_agent.responding.analyse import Knowledge, measured_background
+from edge_agent.responding.analyse import Knowledge
 from edge_agent.responding.check_order import check_order
-from edge_agent.responding.evidence.similar_cases import nearest, present_tokens
+from edge_agent.responding.evidence.similar_cases import present_tokens, unlisted_likeness
 from edge_agent.responding.rank import decision, rank_all, second_cause, unknown_score
 
 TRUSTED_RUNS = 2.0
@@ -48,8 +48,8 @@ def ranking(
         cases: confirmed ones, for how unlike anything known this is.
     """
     hypotheses = rank_all(known.catalogue, evidence, known.background, known.weights, excess=excess)
-    alike = nearest(present_tokens(list(evidence)), tuple(cases))
-    unknown = unknown_score(hypotheses, evidence, alike[0][0] if alike else 0.0)
+    likeness = unlisted_likeness(present_tokens(list(evidence)), tuple(cases))
+    unknown = unknown_score(hypotheses, evidence, likeness)
     return Ranking(
         hypotheses=hypotheses,
         unknown_score=unknown,

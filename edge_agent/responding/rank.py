@@ -2,23 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import exp
+from math import exp, log
 
 from edge_agent.domain.analysis import Hypothesis, Term
 from edge_agent.domain.cause import NONE, OTHER, Catalogue
 from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.domain.incident import Incident
-from edge_agent.domain.inference import Observation, Scored, Weights, observe, posterior
+from edge_agent.domain.inference import Observation, Scored, Weights, none_penalty, observe, posterior
 
 GRADES = ((0.85, "very likely"), (0.5, "likely"), (0.15, "possible"), (0.0, "unclear"))
 SHOWN, LEAST_P, LEAST_DELTA = 5, 0.005, 0.05
 NAMES = {NONE: "No assignable cause (chance)", OTHER: "A cause that is not in the catalogue"}
-ACT_P, ACT_UNKNOWN, WATCH_NONE = 0.5, 0.4, 0.3
+ACT_P, ACT_UNKNOWN, ACT_NONE, WATCH_NONE = 0.5, 0.4, 0.15, 0.3
 SECOND_FROM_P, SECOND_P, SECOND_SUPPORT = 0.4, 0.6, 4.0
 """The first suspect must be this probable; the second one too, on what is left, with this much that speaks for it."""
-NONE_TRUST, NONE_EXCESS = 1.0, 10.0
-NONE_BONUS, NONE_CAP = 5.0, 8.0
-"""What the rate says about chance: per unit of log-likelihood ratio beyond this excess over the threshold, at most."""
 
 
 def grade(p: float) -> str:
@@ -61,14 +58,6 @@ def rank_all(
     return tuple(_hypothesis(one, place, catalogue, observed) for place, one in enumerate(scored, start=1))
 
 
-def none_penalty(excess: float | None) -> float:
-    """How much the rate itself speaks against chance (for it: negative). None: nothing is known of the rate.
-
-    A run that crossed the threshold by chance stays near it; a fault's likelihood ratio soon leaves it far behind.
-    """
-    return 0.0 if excess is None else min(NONE_CAP, max(-NONE_BONUS, NONE_TRUST * (excess - NONE_EXCESS)))
-
-
 def _hypothesis(one: Scored, place: int, catalogue: Catalogue, observed: Mapping[str, Observation]) -> Hypothesis:
     cause = catalogue.cause(one.cause_id)
     terms = [
@@ -89,12 +78,12 @@ def _hypothesis(one: Scored, place: int, catalogue: Catalogue, observed: Mapping
 def unknown_score(hypotheses: Sequence[Hypothesis], evidence: Sequence[Evidence], likeness: float) -> float:
     """0 to 1: how much the numbers say "not in the catalogue".
 
-    Logistic in what speaks for the best cause (patterns, strata and signals that are there; classes alone convince
-    nobody), what speaks against it, how far it leads (a leader that little speaks for wins by default), and how
-    probable something else is. Fitted on the simulator's development seeds: docs/diagnosis.md.
+    Logistic in how probable something else is, what speaks for the best cause (patterns, strata and signals that are
+    there; classes alone convince nobody), what speaks against it, and how far it leads (where several causes fit, one
+    of them it is). Fitted on spent seeds of the simulator and on made-up catalogues: docs/diagnosis.md.
 
     Args:
-        likeness: similarity (0 to 1) of the nearest confirmed case.
+        likeness: similarity (0 to 1) of the nearest confirmed incident whose cause was not in the catalogue.
     """
     best = next((one for one in hypotheses if one.cause_id not in NAMES), None)
     other = next((one.p for one in hypotheses if one.cause_id == OTHER), 0.0)
@@ -103,7 +92,8 @@ def unknown_score(hypotheses: Sequence[Hypothesis], evidence: Sequence[Evidence]
     found = {one.evidence_id for one in evidence if _convinces(one)}
     pro = min(8.0, sum(term.delta for term in best.terms if term.delta > 0 and term.evidence_id in found))
     contra = min(6.0, -sum(term.delta for term in best.terms if term.delta < 0))
-    z = 1.9 - 2.4 * (1 - best.p) - 0.8 * pro + 0.55 * contra + 6.0 * max(0.0, other - 0.25) - 0.5 * likeness
+    odds = log(max(other, 1e-4) / (1 - min(other, 0.9999)))
+    z = 1.8 + 0.7 * odds - 0.6 * pro + 0.6 * contra - 2.0 * (1 - best.p) + 1.5 * likeness
     return round(1 / (1 + exp(-z)), 3)
 
 
@@ -142,7 +132,8 @@ def decision(hypotheses: Sequence[Hypothesis], unknown: float) -> str:
     if none >= WATCH_NONE:
         return "watch"
     first = hypotheses[0] if hypotheses else None
-    if first and first.cause_id not in NAMES and first.p >= ACT_P and unknown < ACT_UNKNOWN:
+    sure = first is not None and first.cause_id not in NAMES and first.p >= ACT_P
+    if sure and unknown < ACT_UNKNOWN and none < ACT_NONE:
         return "act"
     return "check"
 

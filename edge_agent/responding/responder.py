@@ -17,13 +17,13 @@ from edge_agent.domain.analysis import Analysis
 from edge_agent.domain.cause import Catalogue
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.incident import Incident, IncidentState
+from edge_agent.domain.inference import BACKGROUND
 from edge_agent.domain.inspection import ImageRef
 from edge_agent.domain.priority import PriorityTable
 from edge_agent.domain.work_order import Containment, WorkOrder
 from edge_agent.observability.health import Condition
 from edge_agent.observability.metrics import DIAGNOSIS_FAILURES
 from edge_agent.ports import Clock, Store, UnitOfWork
-from edge_agent.responding.analyse import BACKGROUND
 from edge_agent.responding.correlate import onset_at
 from edge_agent.responding.order import (
     REVISABLE,

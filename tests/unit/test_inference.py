@@ -1,5 +1,6 @@
 """The ranking's arithmetic: properties that need no truth."""
 
+import json
 from dataclasses import replace
 from math import log
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from edge_agent.domain.cause import NONE, OTHER, Catalogue, Cause, Signature, TokenExpectation
 from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.domain.inference import (
+    EXTENTS,
     SEED,
     Observation,
     Weights,
@@ -19,6 +21,8 @@ from edge_agent.domain.inference import (
     observe,
     posterior,
     prior,
+    remembered,
+    support,
 )
 from tests.fakes.diagnosed_line import pcb
 
@@ -47,11 +51,42 @@ def test_a_posterior_is_a_distribution_and_its_terms_add_up_to_its_logit(observe
     assert sum(one.p for one in scored) == pytest.approx(1.0)
     assert {NONE, OTHER} <= {one.cause_id for one in scored}
     priors = prior(CATALOGUE)
-    for one in scored:
-        cause = CATALOGUE.cause(one.cause_id)
-        variants = len(cause.signatures) if cause else 1
-        rest = one.logit - log(priors[one.cause_id]) - sum(one.deltas.values())
-        assert -SEED.gain * log(variants) - 1e-9 <= rest <= 1e-9
+    rest = {one.cause_id: one.logit - log(priors[one.cause_id]) - sum(one.deltas.values()) for one in scored}
+    most, least = (SEED.gain * log(one) for one in (len(EXTENTS) * EXTENTS[0][1], EXTENTS[-1][1]))
+    for cause in CATALOGUE.causes:  # the best way to show itself, among several
+        assert least - SEED.gain * log(len(cause.signatures)) - 1e-9 <= rest[cause.cause_id] <= most + 1e-9
+    assert rest[NONE] == pytest.approx(max(rest[OTHER], 0.0))
+
+
+def test_two_causes_share_what_one_of_them_cannot_explain() -> None:
+    dust = ("tel:room_particles_m3+", "tel:filter_dp_kpa-", "tm:filter_change", "class:pin_hole")
+    bath = ("tel:etch_temp_c-", "class:short", "class:spurious_copper")
+    both = posterior(CATALOGUE, remembered(dict.fromkeys((*dust, *bath), 1)), BACKGROUND)
+    assert [one.cause_id for one in both[:2]] == ["A03", "A15"]
+    assert 0.4 < both[0].p < 0.6
+    assert both[1].p > 0.2
+    alone = {one.cause_id: one.p for one in posterior(CATALOGUE, remembered(dict.fromkeys(dust, 1)), BACKGROUND)}
+    assert alone["A03"] > 0.85
+
+
+def test_a_row_of_which_little_shows_is_not_ruled_out_symptom_by_symptom() -> None:
+    row = tuple(TokenExpectation(token=f"t{place}", p=0.8) for place in range(6))
+    cause = replace(CATALOGUE.causes[0], classes={}, signatures=(Signature(all_of=row),))
+    usual = dict.fromkeys((one.token for one in row), 0.02)
+
+    def total(*signs: int) -> float:
+        tokens = {one.token: sign for one, sign in zip(row, signs, strict=False)}
+        return support(cause, CATALOGUE, remembered(tokens), usual).total
+
+    assert total(1, -1, -1, -1, -1, -1) > total(1) + 5 * total(-1) + 0.5
+
+
+def test_what_was_not_in_the_catalogue_is_known_when_it_comes_again() -> None:
+    spark = {"sp:edge": 1, "class:pin_hole": 1, "tel:room_rh_pct+": -1, "sp:repeat": -1}
+    before = posterior(CATALOGUE, remembered(spark), BACKGROUND)
+    after = posterior(CATALOGUE, remembered(spark), BACKGROUND, Weights(version="w", unlisted=(spark, spark)))
+    other = [next(one.p for one in scored if one.cause_id == OTHER) for scored in (before, after)]
+    assert other[1] > 2 * other[0]
 
 
 @given(observations, st.floats(0.02, 0.98))
@@ -168,10 +203,23 @@ def test_the_rate_speaks_against_chance() -> None:
 
 
 def test_learned_weights_move_the_ranking_and_survive_the_store() -> None:
-    weights = Weights(version="w", gain=0.9, matrix={"A20": {"sp:line": 3.0}}, bias={"A20": 0.5})
+    weights = Weights(
+        version="w",
+        gain=0.9,
+        background={"tm:step": 0.9},
+        matrix={"A20": {"sp:line": (3.0, -1.0)}},
+        bias={"A20": 0.5},
+        unlisted=({"sp:edge": 1, "sp:repeat": -1},),
+    )
     assert from_record(as_record(weights)) == weights
+    assert from_record(json.loads(json.dumps(as_record(weights)))) == weights
     assert from_record(None).version == "seed"
     seen = {"sp:line": Observation(token="sp:line", seen=0.97)}
     before = next(one.p for one in posterior(CATALOGUE, seen, BACKGROUND) if one.cause_id == "A20")
     after = next(one.p for one in posterior(CATALOGUE, seen, BACKGROUND, weights) if one.cause_id == "A20")
     assert after > before
+
+
+def test_weights_of_an_earlier_version_are_read() -> None:
+    earlier = {"version": "w", "gain": 0.9, "matrix": {"A20": {"sp:line": 3.0}}, "bias": {}}
+    assert from_record(earlier).matrix == {"A20": {"sp:line": (3.0, 0.0)}}

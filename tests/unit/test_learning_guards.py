@@ -14,12 +14,19 @@ from edge_agent.adapters.store.database import Database, sqlite_url
 from edge_agent.cli import build
 from edge_agent.domain.cause import OTHER
 from edge_agent.domain.evidence import Evidence, Polarity
-from edge_agent.domain.inference import SEED, Weights, as_record, backgrounds, posterior, remembered
+from edge_agent.domain.inference import (
+    SEED,
+    Weights,
+    as_record,
+    backgrounds,
+    measured_background,
+    posterior,
+    remembered,
+)
 from edge_agent.domain.verdict import ConfirmedCase
 from edge_agent.learning.learner import HISTORY, WEIGHTS
 from edge_agent.learning.refit import refit
 from edge_agent.learning.suggest import suggestions
-from edge_agent.responding.analyse import measured_background
 from edge_agent.responding.given import known_from, ranking
 from tests.fakes.clock import FakeClock
 from tests.fakes.diagnosed_line import pcb

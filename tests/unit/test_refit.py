@@ -1,6 +1,7 @@
 """Learning weights: with no cases the catalogue, with many what happened here, and never harm."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import UUID
 import numpy as np
 
 from edge_agent.domain.faults import Transient
+from edge_agent.domain.inference import BACKGROUND as BACKGROUND_FACT
 from edge_agent.domain.inference import SEED, Weights, backgrounds, from_record, posterior, remembered
 from edge_agent.domain.verdict import ConfirmedCase
 from edge_agent.learning.learner import FIT_REST, HISTORY, STALE, WEIGHTS, Learner, roll_back
@@ -89,7 +91,7 @@ def test_noise_is_not_activated() -> None:
 
 def test_a_fit_that_is_worse_on_new_cases_than_the_present_one_is_refused() -> None:
     known = here_scratches_show_as_streaks(24)
-    sharp = Weights(version="sharp", gain=0.8, matrix={"A20": {"sp:streak": 12.0}}, bias={"A20": 2.0})
+    sharp = Weights(version="sharp", gain=0.8, matrix={"A20": {"sp:streak": (12.0, 0.0)}}, bias={"A20": 2.0})
     fitted = refit(
         known, CATALOGUE, BACKGROUND, sharp, unseen=[one for one in known if one.cause_id == "A20"], version="w"
     )
@@ -107,6 +109,41 @@ def test_untrusted_labels_move_less() -> None:
         return next(one.p for one in scored if one.cause_id == "A20")
 
     assert belief(0.1) < belief(1.0)
+
+
+def test_what_any_incident_here_shows_earns_nothing_any_more() -> None:
+    """Here there is always a cleaning before trouble: it is no sign of dirt on a phototool."""
+    random = np.random.default_rng(4)
+    etching = [
+        case(n, "A16", {"tel:etch_temp_c+": 1, "tm:cleaning": int(random.choice([1, 1, -1]))}) for n in range(30)
+    ]
+    weights = refit(etching, CATALOGUE, BACKGROUND, version="w").weights
+    assert weights.background["tm:cleaning"] > 2 * BACKGROUND["tm:cleaning"]
+    dirt = {"sp:repeat": 1, "tm:cleaning": 1, "class:open": 1}
+    earned = [
+        next(one.deltas["tm:cleaning"] for one in posterior(CATALOGUE, remembered(dirt), BACKGROUND, known))
+        / known.gain
+        for known in (SEED, weights)
+    ]
+    assert earned[1] < 0.7 * earned[0]
+
+
+def test_causes_that_the_catalogue_lacks_are_kept_as_they_looked() -> None:
+    odd = [case(n, "OTHER", {"sp:edge": 1, "class:pin_hole": 1, "sp:repeat": -1}) for n in range(1, 7)]
+    weights = refit([*odd, *here_scratches_show_as_streaks(12)], CATALOGUE, BACKGROUND, version="w").weights
+    assert len(weights.unlisted) == 6
+    scored = posterior(CATALOGUE, remembered(dict(odd[0].tokens)), BACKGROUND, weights)
+    assert scored[0].cause_id == "OTHER"
+
+
+def test_what_the_rate_said_of_chance_is_not_learned_again() -> None:
+    """Thirty clear faults are no reason to think less of chance where the rate itself speaks for it."""
+    clear = [replace(one, excess=60.0) for one in here_scratches_show_as_streaks(30)]
+    told, untold = (
+        refit(cases, CATALOGUE, BACKGROUND, version="w").weights.bias.get("NONE", 0.0)
+        for cases in (clear, here_scratches_show_as_streaks(30))
+    )
+    assert told > untold
 
 
 def learned(line: DiagnosedLine, cases: Sequence[ConfirmedCase]) -> Weights:
@@ -166,3 +203,20 @@ def test_a_fit_that_fails_is_put_off_and_the_present_weights_stay(tmp_path: Path
     assert learner.step()
     with line.store.reader() as uow:
         assert from_record(uow.facts.get(WEIGHTS)).version == fits[0].weights.version
+
+
+def test_weights_are_fitted_to_what_is_normal_on_this_line(tmp_path: Path) -> None:
+    line = DiagnosedLine(tmp_path)
+    with line.store.unit() as uow:
+        uow.answers.save_case(here_scratches_show_as_streaks(1)[0])
+        uow.facts.set(BACKGROUND_FACT, {"tm:cleaning": [95.0, 100.0]})
+        uow.facts.set(STALE, True)
+        uow.commit()
+    given: list[float] = []
+
+    def fit(*arguments: Any, **named: Any) -> Refit:
+        given.append(arguments[2]["tm:cleaning"])
+        return refit(*arguments, **named)
+
+    Learner(store=line.store, clock=line.clock, catalogue=CATALOGUE, sender=SENDER, fit=fit).step()
+    assert given[0] > 0.8

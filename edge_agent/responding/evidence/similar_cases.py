@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from edge_agent.domain.cause import OTHER
 from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.domain.verdict import ConfirmedCase
 from edge_agent.responding.evidence.window import Window, fact
@@ -30,6 +31,12 @@ def nearest(tokens: frozenset[str], cases: tuple[ConfirmedCase, ...]) -> list[tu
     scored = [(jaccard(tokens, frozenset(t for t, sign in case.tokens.items() if sign > 0)), case) for case in cases]
     alike = [one for one in scored if one[0] >= ALIKE]
     return sorted(alike, key=lambda one: (-one[0], one[1].confirmed_at))[:NEAREST]
+
+
+def unlisted_likeness(tokens: frozenset[str], cases: tuple[ConfirmedCase, ...]) -> float:
+    """How like (0 to 1) the nearest confirmed incident is whose cause was not in the catalogue; 0 where none is."""
+    alike = nearest(tokens, tuple(case for case in cases if case.cause_id == OTHER))
+    return alike[0][0] if alike else 0.0
 
 
 def find(window: Window, evidence: list[Evidence]) -> list[Evidence]:

@@ -158,6 +158,7 @@ def answers(cases: Sequence[Case], known: Knowledge, *, seed: int) -> list[Confi
                 weight=weight,
                 confirmed_at=START + timedelta(hours=6 * number),
                 first_suspect=first,
+                excess=case.last.excess,
             )
         )
     return found
