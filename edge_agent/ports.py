@@ -256,6 +256,10 @@ class Inspections(Protocol):
 
     def get(self, inspection_id: UUID) -> Inspection | None: ...
 
+    def newest(self) -> int:
+        """The seq of the one recorded last; 0 when there is none."""
+        ...
+
     def after(self, seq: int, limit: int, *, station_id: str | None = None) -> list[tuple[int, Inspection]]:
         """The next ones with a larger seq, oldest first: how responding follows inspecting."""
         ...

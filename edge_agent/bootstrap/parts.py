@@ -31,6 +31,7 @@ from edge_agent.contract.signed import Signatures
 from edge_agent.contract.topics import topic_root
 from edge_agent.domain.cause import Catalogue
 from edge_agent.domain.faults import ConfigError
+from edge_agent.domain.frame import Glimpse
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.message import OutboundMessage
 from edge_agent.domain.part import Shot
@@ -60,6 +61,7 @@ from edge_agent.ports import (
     TriggerSource,
 )
 from edge_agent.runtime.channel import Channel
+from edge_agent.runtime.sampler import Sampler
 from edge_agent.signing.trust import TrustedKeys
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -86,6 +88,7 @@ class StationParts:
     answering: Answering
     models: StationModels
     shadow: Shadow
+    glimpses: Sampler[Glimpse]
     changeable: Changeable
 
 
@@ -259,6 +262,7 @@ def _station(
     actuators: list[Actuator] = given.actuators.get(config.id) or [
         adapter(ACTUATORS, options.kind)(options, station_id=config.id, clock=clock) for options in config.actuators
     ]
+    glimpses: Sampler[Glimpse] = Sampler(config.drift.embed_every if config.drift.enabled else 0)
     answering = Answering(
         station_id=config.id,
         recorder=recorder,
@@ -267,6 +271,7 @@ def _station(
         clock=clock,
         pause=pause,
         every_shot=config.mode == "triggered",
+        glimpses=glimpses,
     )
     trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link, answering, doubts)
     references = goldens()
@@ -296,6 +301,7 @@ def _station(
         inspector=inspector,
         answering=answering,
         models=models,
+        glimpses=glimpses,
         shadow=Shadow(
             station_id=config.id, queue=config.shadow.queue, line=channel, store=store, health=health, clock=clock
         ),

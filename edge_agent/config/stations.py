@@ -374,6 +374,21 @@ class ShadowSection(Section):
     """Memory of its process; beyond it, it is killed."""
 
 
+class DriftSection(Section):
+    """Whether the inspection itself changes: the gate's figures, scores, what images look like. It raises an alarm and
+    evidence; it changes nothing. See docs/drift.md."""
+
+    enabled: bool = True
+    reference_parts: int = Field(default=500, ge=100, le=5_000)
+    """The first parts of a product: what is normal. They should show all that is (lots, shifts, the warm lamp)."""
+    window_parts: int = Field(default=100, ge=40, le=1_000)
+    """The last parts, which are compared with it."""
+    embed_every: int = Field(default=5, ge=0, le=1_000)
+    """One image in so many is looked at by the feature network, while no part waits; 0: none."""
+    false_alarms_per_1000: float = Field(default=0.02, gt=0, le=1)
+    """Budget of all figures of the station together, per 1000 parts."""
+
+
 class StationConfig(Section):
     """One inspection station."""
 
@@ -392,5 +407,6 @@ class StationConfig(Section):
     """Trigger to disposition; later is NOT_INSPECTED and HOLD."""
     queue: int = Field(default=8, ge=1, le=1_000)
     """Shots that may wait; one more is refused (NOT_INSPECTED, HOLD)."""
+    drift: DriftSection = DriftSection()
     strata: dict[str, str] = {}
     """Fixed strata of this station, e.g. ``{camera: AOI-2}``."""

@@ -437,7 +437,7 @@ class Reply(Payload):
     """What was asked for (``status``, ``ping``)."""
 
 
-ErrorClass = Literal["inbound-invalid", "publish-refused", "oversize", "expired", "security", "model"]
+ErrorClass = Literal["inbound-invalid", "publish-refused", "oversize", "expired", "security", "model", "inspection"]
 
 
 class Error(Payload):
@@ -446,6 +446,8 @@ class Error(Payload):
 
     schema_name: ClassVar[str] = "error"
     error_class: Annotated[ErrorClass, Field(alias="class")]
+    """``security`` and ``inspection`` are alarms: of the link, and of the inspection itself (it drifts, or holds all
+    parts until a challenge is passed)."""
     topic: str
     reason_code: str
     detail: str

@@ -33,3 +33,12 @@ class Frame:
     def size_wh(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return int(self.pixels.shape[1]), int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Glimpse:
+    """The pixels of one part and which product it was, for those who watch what images look like."""
+
+    product_id: str
+    pixels: Pixels
+    at: datetime

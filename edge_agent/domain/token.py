@@ -19,7 +19,7 @@ TIMES = (
     "cleaning",
     "filter_change",
 )
-INSPECTION = ("focus", "brightness", "match", "shift", "undecidable")
+INSPECTION = ("focus", "brightness", "match", "shift", "undecidable", "appearance", "scores")
 MIX = ("broad",)
 
 _CLOSED = {"sp": SPATIAL, "tm": TIMES, "insp": INSPECTION, "mix": MIX}
@@ -33,6 +33,11 @@ _SPATIAL_PHRASES = {
     "cluster": "clusters on single parts",
     "uniform": "spread evenly over the part",
     "side": "on one half of the part",
+}
+_INSPECTION_PHRASES = {
+    "undecidable": "images could not be judged",
+    "appearance": "images look different",
+    "scores": "scores of good parts changed",
 }
 _TIME_PHRASES = {
     "step": "began in a step",
@@ -70,7 +75,7 @@ def phrase(token: str) -> str:
         case "strat":
             return f"one {name.replace('_', ' ')} worse than the others"
         case "insp":
-            return f"image {name} changed" if name != "undecidable" else "images could not be judged"
+            return _INSPECTION_PHRASES.get(name, f"image {name} changed")
         case "mix":
             return "all classes at once"
         case _:

@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 
 from edge_agent.domain.faults import ConfigError, Transient
+from edge_agent.domain.frame import Glimpse
 from edge_agent.domain.inspection import Disposition, Evaluation, Inspection
 from edge_agent.domain.part import Shot
 from edge_agent.domain.reason import Reason
@@ -19,6 +20,7 @@ from edge_agent.inspecting.record import Recorder
 from edge_agent.observability import metrics
 from edge_agent.observability.health import Condition, Health
 from edge_agent.ports import Actuator, Clock
+from edge_agent.runtime.sampler import Sampler
 
 log = structlog.get_logger(__name__)
 
@@ -46,8 +48,14 @@ class Answering:
         clock: Clock,
         pause: Pause | None = None,
         every_shot: bool = True,
+        glimpses: Sampler[Glimpse] | None = None,
     ) -> None:
-        """Args: ``every_shot`` owes an answer; False where the newest one replaces those that still wait."""
+        """
+        Args:
+            every_shot: owes an answer; False where the newest one replaces those that still wait.
+            glimpses: takes some of the images, for those who watch what they look like.
+        """
+        self._glimpses = glimpses
         self.station_id = station_id
         self._every_shot = every_shot
         self.pause = pause or Pause()
@@ -75,6 +83,10 @@ class Answering:
         self._owed.discard(inspection.shot.shot_id)
         # Measured here, not taken from the inspection: recording it is part of the answer's time.
         self._count(inspection, answered_ms=(self._clock.monotonic_ns() - inspection.shot.triggered_ns) / 1e6)
+        if self._glimpses is not None and look.frame is not None:
+            self._glimpses.offer(
+                Glimpse(product_id=inspection.shot.product_id, pixels=look.frame.pixels, at=inspection.ended_at)
+            )
         return inspection
 
     def expect(self, shot: Shot) -> Reason | None:

@@ -18,6 +18,14 @@ CHANNEL_DROPPED = Gauge("edge_agent_channel_dropped", "Shots replaced by a newer
 CHANNEL_REFUSED = Gauge(
     "edge_agent_channel_refused", "Shots refused because the queue was full", labelnames=("station",)
 )
+DRIFT_SIZE = Gauge(
+    "edge_agent_drift_size",
+    "How far a figure is from its reference: population stability index, for appearance a distance",
+    labelnames=("station", "quantity"),
+)
+DRIFTING = Gauge(
+    "edge_agent_drifting", "Figures of the station's inspection that have drifted", labelnames=("station",)
+)
 COMPONENT_UP = Gauge("edge_agent_component_up", "1 when the component is healthy", labelnames=("component",))
 OUTBOX_ROWS = Gauge("edge_agent_outbox_rows", "Outbox rows by state", labelnames=("state",))
 OUTBOX_OLDEST_S = Gauge("edge_agent_outbox_oldest_seconds", "Age of the oldest unconfirmed outbox row")

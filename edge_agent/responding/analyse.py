@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from edge_agent.domain.analysis import Analysis
 from edge_agent.domain.cause import Catalogue
 from edge_agent.domain.counting import UNDECIDED
+from edge_agent.domain.drift import fact, watched
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inference import BACKGROUND, Weights, backgrounds, from_record, measured_background
 from edge_agent.domain.inspection import Inspection
@@ -74,6 +75,7 @@ def gather(
         expected=frozenset(catalogue.background),
         base_rates={code: charts.chart_of(code).base_rate for code in catalogue.severity.keys() | {UNDECIDED}},
         size_wh_px=settings.size_wh_px.get(incident.station_id, DEFAULT_SIZE_PX),
+        drift=watched(uow.facts.get(fact(incident.station_id))),
     )
 
 

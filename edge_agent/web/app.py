@@ -224,9 +224,14 @@ def _regions(desk: _Desk) -> APIRouter:
 
 
 def _health(desk: _Desk) -> dict[str, Any]:
+    stations = [name[6:] for part in desk.status()["components"] if (name := part["component"]).startswith("drift:")]
     with desk.store.reader() as uow:
-        models = [views.model_row(uow, line) for line in desk.status()["models"]]
-        return {"outbox": uow.outbox.counts(), "oldest": uow.outbox.oldest_pending(), "models": models}
+        return {
+            "outbox": uow.outbox.counts(),
+            "oldest": uow.outbox.oldest_pending(),
+            "models": [views.model_row(uow, line) for line in desk.status()["models"]],
+            "drift": views.drift_rows(uow, stations),
+        }
 
 
 def _existing(found: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What each page shows: read from the store, counted, charts drawn."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,6 +9,7 @@ from uuid import UUID
 
 from edge_agent.domain.analysis import Analysis
 from edge_agent.domain.cause import Catalogue
+from edge_agent.domain.drift import fact, name_of, watched
 from edge_agent.domain.evidence import Evidence
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import Disposition, Evaluation, ImageRef, Inspection
@@ -166,6 +167,28 @@ def part_row(seen: Inspection, house: House) -> dict[str, Any]:
         "why": ", ".join(codes) or "; ".join(reason.text for reason in seen.reasons),
         "has_image": bool(seen.images),
     }
+
+
+def drift_rows(uow: UnitOfWork, stations: Sequence[str]) -> list[dict[str, Any]]:
+    """How far each figure of the stations' inspection is from its reference; what has drifted first."""
+    rows: list[dict[str, Any]] = []
+    for station in stations:
+        record = uow.facts.get(fact(station)) or {"figures": []}
+        lasting = {(one.product_id, one.quantity): one for one in watched(uow.facts.get(fact(station))).lasting}
+        for one in record["figures"]:
+            drift = lasting.get((one["product"], one["quantity"]))
+            rows.append(
+                {
+                    "station": station,
+                    "product_id": one["product"],
+                    "name": name_of(one["quantity"]),
+                    "usual": f"{one['usual']:.4g}",
+                    "now": f"{one['now']:.4g}",
+                    "size": f"{one['size']:.2f}",
+                    "since": drift.since if drift else None,
+                }
+            )
+    return sorted(rows, key=lambda row: row["since"] is None)
 
 
 def parts_view(uow: UnitOfWork, house: House, *, evaluation: str, query: str) -> dict[str, Any]:

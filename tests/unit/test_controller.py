@@ -1,6 +1,7 @@
 """The conversation about a close ranking: bounded, kept step by step, and without a say until it earned one."""
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -236,7 +237,8 @@ def test_the_whole_story_is_told(told: tuple[Path, Incident]) -> None:
     folder, incident = told
     code, text = explain(str(incident.incident_id)[:8], "--state", str(folder))
     assert code == 0
-    for piece in ("E1 ", "+++", "way taken: chooser", "note: accepted", "choice: A", "vote: agreed", "EVIDENCE"):
+    assert re.search(r"^  E\d+ +seen ", text, re.MULTILINE), text
+    for piece in ("+++", "way taken: chooser", "note: accepted", "choice: A", "vote: agreed", "EVIDENCE"):
         assert piece in text, piece
 
 

@@ -23,6 +23,7 @@ from edge_agent.datasets.dataset import Box, Item, Split, version_of
 from edge_agent.datasets.draft import Draft
 from edge_agent.datasets.finding import Level
 from edge_agent.datasets.looking import Look, dhash
+from edge_agent.domain.distributions import psi
 from edge_agent.domain.faults import ConfigError
 from tests.fakes.pictures import SIZE_WH, box, data_set, draft, draw, picture, quiet, save
 
@@ -433,8 +434,8 @@ def test_a_changed_class_mix_is_drift() -> None:
 
 
 def test_psi_of_nothing_changed_is_zero() -> None:
-    assert drift.psi(np.array([50.0, 50]), np.array([500.0, 500])) == 0
-    assert drift.psi(np.array([90.0, 10]), np.array([500.0, 500])) == pytest.approx(0.859, abs=0.03)
+    assert psi(np.array([50.0, 50]), np.array([500.0, 500])) == 0
+    assert psi(np.array([90.0, 10]), np.array([500.0, 500])) == pytest.approx(0.859, abs=0.03)
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from edge_agent.adapters.detectors.session import RUNTIME_ERRORS, open_session
 from edge_agent.config.stations import DetectorOptions
 from edge_agent.domain.faults import ConfigError, PartFault
 from edge_agent.domain.frame import Pixels
-from edge_agent.teaching.views import PAD_PX, cropped, finer_size, finer_views, views
+from edge_agent.teaching.views import PAD_PX, cropped, deep_cells, finer_size, finer_views, views
 
 Floats = npt.NDArray[np.float32]
 
@@ -52,6 +52,18 @@ class Backbone:
         found = views(self._taps(image), image)
         found |= finer_views(self._taps(worked(pixels, finer_size(self._size_wh))))
         if not all(np.isfinite(view).all() for view in found.values()):
+            raise PartFault("detector.output", f"model {self._name}: its features are not finite")
+        return found
+
+    def summary(self, pixels: Pixels) -> Floats:
+        """What an image is like as a whole: mean and spread over its places of each deep feature, (2 C,).
+
+        Raises:
+            PartFault: the network failed, or what it gave is not finite.
+        """
+        cells = deep_cells(self._taps(worked(pixels, self._size_wh)))
+        found = np.concatenate([cells.mean(axis=(1, 2)), cells.std(axis=(1, 2))])
+        if not np.isfinite(found).all():
             raise PartFault("detector.output", f"model {self._name}: its features are not finite")
         return found
 

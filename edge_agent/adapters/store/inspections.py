@@ -17,6 +17,7 @@ PRUNE_BATCH = 2_000
 
 _KNOWN = select(inspections.c.seq).where(inspections.c.inspection_id == bindparam("id"))
 _GET = select(inspections.c.document).where(inspections.c.inspection_id == bindparam("id"))
+_NEWEST = select(func.max(inspections.c.seq))
 _EXPECTED = select(expected_shots.c.shot_id).where(expected_shots.c.shot_id == bindparam("id"))
 _EXPECT = expected_shots.insert()
 
@@ -86,6 +87,10 @@ class SqlInspections:
     def get(self, inspection_id: UUID) -> Inspection | None:
         document = self._session.first(_GET, {"id": inspection_id})
         return None if document is None else decode(Inspection, document)
+
+    def newest(self) -> int:
+        """The seq of the one recorded last; 0 when there is none."""
+        return int(self._session.first(_NEWEST) or 0)
 
     def after(self, seq: int, limit: int, *, station_id: str | None = None) -> list[tuple[int, Inspection]]:
         """The next ones with a larger seq, oldest first."""

@@ -9,20 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import ks_2samp
 
 from edge_agent.datasets.dataset import Split
 from edge_agent.datasets.finding import Example, Finding, Level, found
 from edge_agent.datasets.looking import Look
+from edge_agent.domain.distributions import decile_edges, histogram, psi
 
 PSI_MOVED, PSI_CHANGED = 0.1, 0.25
 MAX_P = 0.001
 MIN_VALUES = 30
 """Fewer say nothing about a distribution."""
-_BINS = 10
-
-Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +93,11 @@ def _shift(quantity: str, split: Split, here: list[float], train: list[float]) -
         return None
     a, b = np.array(here), np.array(train)
     p = float(ks_2samp(a, b).pvalue)
-    edges = np.unique(np.quantile(b, np.linspace(0, 1, _BINS + 1)[1:-1]))
-    index = psi(_histogram(a, edges), _histogram(b, edges))
+    edges = decile_edges(b)
+    index = psi(histogram(a, edges), histogram(b, edges))
     if p > MAX_P:
         return None
     return Shift(quantity=quantity, split=split, psi=index, p=p, here=float(a.mean()), train=float(b.mean()))
-
-
-def _histogram(values: Values, edges: Values) -> Values:
-    return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1).astype(float)
 
 
 def _class_mix(split: Split, here: Sequence[Look], train: Sequence[Look]) -> Shift | None:
@@ -118,15 +111,3 @@ def _class_mix(split: Split, here: Sequence[Look], train: Sequence[Look]) -> Shi
 
 def _codes(look: Look) -> list[str]:
     return [*look.item.codes, *(box.code for box in look.item.boxes)]
-
-
-def psi(here: Values, expected: Values) -> float:
-    """Population stability index of two histograms, half a case added to each bin.
-
-    Less its mean under no change, (bins - 1)(1/n + 1/m) (Yurdakul 2018): small samples differ by chance.
-    """
-    n, m = here.sum(), expected.sum()
-    a = (here + 0.5) / (n + 0.5 * len(here))
-    b = (expected + 0.5) / (m + 0.5 * len(here))
-    index = float(((a - b) * np.log(a / b)).sum())
-    return max(0.0, index - (len(here) - 1) * float(1 / n + 1 / m))

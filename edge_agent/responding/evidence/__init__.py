@@ -38,7 +38,7 @@ TOOLS: tuple[Callable[[Window], list[Evidence]], ...] = (
     telemetry_corr.find,
     genealogy.find,
 )
-VERSION = "2"
+VERSION = "3"
 
 
 def collect(window: Window, earlier: Sequence[Evidence] = ()) -> tuple[Evidence, ...]:

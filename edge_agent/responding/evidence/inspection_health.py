@@ -1,24 +1,42 @@
-"""Is it the inspection that changed, not the parts? The camera is always a suspect."""
+"""Is it the inspection that changed, not the parts? The camera is always a suspect.
+
+Two looks: the images since the onset against those before it, and what the station's watch for drift has found
+against its reference: a lamp that aged over weeks is the same before and after any onset.
+"""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from edge_agent.domain.evidence import Evidence
+from edge_agent.domain.drift import APPEARANCE, GOOD_SCORES, IMAGE, Drift
+from edge_agent.domain.evidence import Evidence, Polarity
 from edge_agent.domain.inspection import Evaluation, Inspection
 from edge_agent.responding.evidence.chance import at_least, robust_sd, student_two_sided
 from edge_agent.responding.evidence.window import Floats, Window, fact
-from edge_agent.responding.words import number, share
+from edge_agent.responding.words import clock_time, number, share
 
-TOOL = "inspection.health@1"
+TOOL = "inspection.health@2"
 METRICS = {
     "focus": ("focus_ratio",),
     "brightness": ("brightness_p95", "brightness_mean"),
     "match": ("match",),
     "shift": ("shift_px",),
 }
+WATCHED_NAMES = {"appearance": "the images' looks", "scores": "the scores of good parts"}
 NAMES = {"focus": "sharpness", "brightness": "brightness", "match": "match with the golden image", "shift": "shift"}
 UNDECIDABLE = "insp:undecidable"
+DRIFTING: Mapping[str, tuple[str, ...]] = {
+    "focus": (f"{IMAGE}focus",),
+    "brightness": (f"{IMAGE}brightness", f"{IMAGE}saturated"),
+    "match": (f"{IMAGE}match", f"{IMAGE}residual", f"{IMAGE}tile_residual"),
+    "shift": (f"{IMAGE}shift",),
+    "appearance": (APPEARANCE,),
+    "scores": (GOOD_SCORES,),
+}
+"""Token to how the quantities that count for it begin."""
+WATCHED_ONLY = ("appearance", "scores")
+"""What one part does not say of itself: only the watch compares these."""
+DRIFT_STRENGTH = 0.95
 SIGNIFICANT = 0.001
 MIN_SIGMA = 2.0
 MIN_IMAGES = 8
@@ -26,8 +44,60 @@ MIN_OF_PRODUCT = 4
 
 
 def find(window: Window) -> list[Evidence]:
-    """``insp:`` tokens: sharpness, brightness, match, shift, and the share that could not be judged."""
-    return [*(_metric(window, name) for name in METRICS), _undecidable(window)]
+    """``insp:`` tokens: sharpness, brightness, match, shift, appearance, scores, and the share that was not judged."""
+    return [
+        *(_with_drift(window, name, _metric(window, name)) for name in METRICS),
+        *(_with_drift(window, name, _watched(window, name)) for name in WATCHED_ONLY),
+        _undecidable(window),
+    ]
+
+
+def _with_drift(window: Window, name: str, found: Evidence) -> Evidence:
+    """What the watch says, where the images around the onset say nothing."""
+    drifts = [one for one in window.drift.drifts if _counts_for(one.quantity, name) and _was_there(window, one)]
+    if found.polarity is Polarity.PRESENT or not drifts:
+        return found
+    drift = max(drifts, key=lambda one: one.size)
+    return fact(
+        window,
+        tool=TOOL,
+        token=f"insp:{name}",
+        statement=_drifted(drift),
+        present=True,
+        strength=DRIFT_STRENGTH,
+        n=drift.parts,
+        value=drift.now,
+        baseline=drift.usual,
+        provenance={"quantity": drift.quantity, "product": drift.product_id},
+    )
+
+
+def _was_there(window: Window, drift: Drift) -> bool:
+    made = {one.shot.product_id for one in window.after}
+    incident = window.incident
+    return drift.product_id in made and drift.overlaps(incident.onset_from, incident.updated_at)
+
+
+def _watched(window: Window, name: str) -> Evidence:
+    """Not changed where the watch has a reference; unknown where it has none."""
+    looked = any(_counts_for(quantity, name) for quantity in window.drift.quantities)
+    shown = WATCHED_NAMES[name]
+    words = f"{shown} stayed as in the reference" if looked else f"{shown} are not compared with a reference"
+    present = False if looked else None
+    strength = 0.9 if looked else 0.0
+    return fact(window, tool=TOOL, token=f"insp:{name}", statement=words, present=present, strength=strength, n=0)
+
+
+def _counts_for(quantity: str, name: str) -> bool:
+    return quantity.startswith(DRIFTING[name])
+
+
+def _drifted(drift: Drift) -> str:
+    if drift.quantity == APPEARANCE:
+        figures = f"(distance {number(drift.now)} of 1)"
+    else:
+        figures = f"{number(drift.usual)} -> {number(drift.now)}"
+    return f"{drift.name} had drifted from the station's reference {figures}, seen at {clock_time(drift.since)}"
 
 
 def _metric(window: Window, name: str) -> Evidence:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.domain.counting import counted_defects, is_decided, shows
+from edge_agent.domain.drift import Watched
 from edge_agent.domain.evidence import NAMED, Evidence, Polarity
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import Inspection
@@ -34,6 +35,7 @@ class Window:
         base_rates: class to its normal share of defective parts.
         similar: finds similar cases.
         size_wh_px: extent of the part in golden-image pixels.
+        drift: what the station's watch knows of the inspection itself, over longer than this window.
     """
 
     incident: Incident
@@ -50,6 +52,7 @@ class Window:
     base_rates: Mapping[str, float] = field(default_factory=dict)
     similar: Similar = field(default_factory=ByWords)
     size_wh_px: tuple[float, float] = (640.0, 640.0)
+    drift: Watched = field(default_factory=Watched)
 
     def signal_label(self, name: str) -> str:
         """What people call a signal."""
