@@ -28,6 +28,7 @@ COMMANDS = {
         "edge_agent.commands.models",
         "Add, verify, sign and compare models; let one look beside the live one, promote it, take it back.",
     ),
+    "challenge": ("edge_agent.commands.challenge", "Show known parts to a station; release one that holds its parts."),
     "drift": ("edge_agent.commands.drift", "Has the inspection itself changed? Figures against their reference."),
     "explain": ("edge_agent.commands.explain", "Tell the whole story of an incident, the language model's part too."),
     "llm": ("edge_agent.commands.llm", "Let a language model sit the exam that decides what it may do."),

@@ -232,7 +232,10 @@ class ImageStore(Protocol):
 
 
 class Inspections(Protocol):
-    """All inspections, in the order they were recorded. ``seq`` is the store's own counter, growing by commit."""
+    """All inspections, in the order they were recorded. ``seq`` is the store's own counter, growing by commit.
+
+    Challenge parts are found by `get` and `challenges` only: whoever lists or counts parts gets products.
+    """
 
     def expect(self, shot: Shot, *, once_within: timedelta | None = None) -> bool:
         """Note that this shot was taken and owes an answer. Idempotent on shot_id.
@@ -255,6 +258,10 @@ class Inspections(Protocol):
         ...
 
     def get(self, inspection_id: UUID) -> Inspection | None: ...
+
+    def challenges(self, station_id: str, since: datetime) -> list[Inspection]:
+        """Challenge parts of a station that ended since then, oldest first."""
+        ...
 
     def newest(self) -> int:
         """The seq of the one recorded last; 0 when there is none."""

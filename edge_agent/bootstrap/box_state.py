@@ -12,6 +12,8 @@ from edge_agent.contract.envelope import Sender
 from edge_agent.contract.inbound import CommandRequest
 from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.domain.message import OutboxState
+from edge_agent.inspecting.challenge import ChallengeGate
+from edge_agent.inspecting.challenge_commands import ChallengeCommands
 from edge_agent.inspecting.pause import Pause, PauseCommands
 from edge_agent.observability.health import Health
 from edge_agent.ports import Clock, Store, UnitOfWork
@@ -158,7 +160,7 @@ class Questions:
             self._health.acknowledge(component, by)
 
 
-VERBS = ("ack", "config-reload", "pause", "ping", "recipe", "resume", "status")
+VERBS = ("ack", "challenge", "config-reload", "pause", "ping", "recipe", "resume", "status")
 """The commands that every box acts upon; ``trigger`` is the trigger sources' own."""
 
 
@@ -168,6 +170,7 @@ def verbs(
     clock: Clock,
     health: Health,
     pauses: Mapping[str, Pause],
+    challenges: Mapping[str, ChallengeGate],
     changed: Callable[[], object],
     changes: Mapping[str, Verb],
 ) -> dict[str, Verb]:
@@ -185,6 +188,7 @@ def verbs(
         "ping": Verb(run=ask.ping, ages=False),
         "status": Verb(run=ask.status, ages=False),
         "ack": Verb(run=ask.ack),
+        "challenge": Verb(run=ChallengeCommands(challenges, clock=clock).challenge),
         **changes,
     }
 

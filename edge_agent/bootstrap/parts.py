@@ -13,6 +13,7 @@ from edge_agent.adapters.clock import SystemClock
 from edge_agent.adapters.detectors.signatures import ModelTrust
 from edge_agent.bootstrap.adapters import ACTUATORS, CAMERAS, TRIGGERS, adapter
 from edge_agent.bootstrap.box_state import BoxState
+from edge_agent.bootstrap.challenges import load_gate, plan_of
 from edge_agent.bootstrap.changes import Changeable, recall
 from edge_agent.bootstrap.folders import Folders
 from edge_agent.bootstrap.model_keeper import stand_ins
@@ -39,6 +40,7 @@ from edge_agent.domain.plant_codes import PlantCodes
 from edge_agent.domain.promotion import PromotionState
 from edge_agent.domain.reason import Reason
 from edge_agent.inspecting.answering import Answering
+from edge_agent.inspecting.challenge import ChallengeGate
 from edge_agent.inspecting.golden import Goldens
 from edge_agent.inspecting.in_use import RecipesInUse
 from edge_agent.inspecting.inspector import Inspector
@@ -104,6 +106,7 @@ class Parts:
     link: PlantLink
     box_state: BoxState
     pauses: Mapping[str, Pause]
+    challenges: Mapping[str, ChallengeGate]
     sender: Sender
     doubts: Doubts
     web_port: int
@@ -150,6 +153,7 @@ def build(
         complaints=Complaints(store=store, sender=sender, clock=time),
     )
     pauses, in_use = _pauses(configuration, store), _recipes(configuration, store)
+    challenges = _challenges(configuration, store, time)
     box_state = BoxState(
         sender=sender, clock=time, store=store, recipes=partial(_told, in_use), pauses=pauses, health=health
     )
@@ -169,6 +173,7 @@ def build(
         link=plant_link,
         box_state=box_state,
         pauses=pauses,
+        challenges=challenges,
         sender=sender,
         doubts=doubts,
         web_port=web_port,
@@ -191,6 +196,7 @@ def build(
                 given or Stations(),
                 pauses[station.config.id],
                 in_use[station.config.id],
+                challenges.get(station.config.id),
             )
             for station in configuration.stations
         ),
@@ -254,6 +260,7 @@ def _station(
     given: Stations,
     pause: Pause,
     in_use: RecipesInUse,
+    challenge: ChallengeGate | None,
 ) -> StationParts:
     config = station.config
     camera: Camera = given.cameras.get(config.id) or adapter(CAMERAS, config.camera.kind)(
@@ -272,6 +279,7 @@ def _station(
         pause=pause,
         every_shot=config.mode == "triggered",
         glimpses=glimpses,
+        challenge=challenge,
     )
     trigger = given.triggers.get(config.id) or _trigger(config, camera, folders, clock, link, answering, doubts)
     references = goldens()
@@ -407,6 +415,16 @@ def _pauses(configuration: Configuration, store: Store) -> dict[str, Pause]:
             if wrong:  # with which limits, nobody has said: a person resumes the station, or chooses again
                 pauses[station.config.id].set(Reason(code=PAUSED, text=wrong))
     return pauses
+
+
+def _challenges(configuration: Configuration, store: Store, clock: Clock) -> dict[str, ChallengeGate]:
+    plant = configuration.plant
+    with store.reader() as unit:
+        return {
+            config.id: load_gate(unit, config.id, plan_of(config.challenge, plant.reports), clock=clock)
+            for config in (station.config for station in configuration.stations)
+            if config.challenge is not None
+        }
 
 
 def _recipes(configuration: Configuration, store: Store) -> dict[str, RecipesInUse]:

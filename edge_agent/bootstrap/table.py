@@ -11,6 +11,7 @@ from edge_agent.adapters.link.commands import CommandHandler
 from edge_agent.adapters.link.inbox import InboxHandlers
 from edge_agent.bootstrap.alarms import AlarmWatch
 from edge_agent.bootstrap.box_state import verbs
+from edge_agent.bootstrap.challenges import ChallengeWatch
 from edge_agent.bootstrap.changes import Changes
 from edge_agent.bootstrap.drift import drift_rows
 from edge_agent.bootstrap.housekeeping import Housekeeping
@@ -329,6 +330,7 @@ def subscribe(parts: Parts, link: PlantLink) -> Telemetry:
             clock=parts.clock,
             health=parts.health,
             pauses=parts.pauses,
+            challenges=parts.challenges,
             changed=lambda: note_pauses(parts),
             changes=Changes(
                 parts.configuration,
@@ -400,6 +402,9 @@ def jobs(parts: Parts) -> list[Job]:
         clock=parts.clock,
     )
     alarms = AlarmWatch(link=parts.link, store=parts.store, sender=parts.sender, health=parts.health, clock=parts.clock)
+    challenges = ChallengeWatch(
+        parts.challenges, store=parts.store, sender=parts.sender, health=parts.health, clock=parts.clock
+    )
     shift_ends = [
         Job(name=f"shift report {at}", when=when, run=lambda: ask_for_shift_report(parts))
         for at, when in zip(
@@ -411,6 +416,7 @@ def jobs(parts: Parts) -> list[Job]:
         Job(name="plant metrics", when=every(EVERY), run=figures.publish),
         Job(name="state", when=every(timedelta(hours=1)), run=lambda: tell_state(parts)),
         Job(name="changed state", when=every(timedelta(seconds=1)), run=lambda: tell_changed_state(parts)),
+        Job(name="challenges", when=every(timedelta(seconds=1)), run=challenges.look),
         Job(name="alarms", when=every(timedelta(seconds=5)), run=alarms.look),
         Job(name="gauges", when=every(timedelta(seconds=5)), run=house.measure),
         Job(name="expire messages", when=every(timedelta(minutes=1)), run=house.expire_messages),

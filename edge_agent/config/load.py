@@ -167,6 +167,12 @@ class _Loader:
             if _device(other.config) is not None and _device(other.config) == _device(config):
                 message = f"the same camera as station {other.config.id!r} ({_device(config)})"
                 self._complain(source, ("camera",), message)
+        for index, part in enumerate(config.challenge.parts if config.challenge else ()):
+            if part.image is not None:
+                self._existing(part.image, source, ("challenge", "parts", index, "image"))
+            if part.product is not None and part.product not in config.recipes:
+                message = f"no recipe for product {part.product!r}; there are: {', '.join(config.recipes)}"
+                self._complain(source, ("challenge", "parts", index, "product"), message)
         if config.camera.kind == "folder" and config.camera.match == "trigger" and config.trigger.kind != "folder":
             message = f"match: trigger needs a folder trigger, this station's is {config.trigger.kind!r}"
             self._complain(source, ("camera", "match"), message)
@@ -244,11 +250,14 @@ def _golden_image(data: Any) -> str | None:
 
 def _anchored(config: StationConfig, folder: Path) -> StationConfig:
     """The station with the paths of its parts made absolute: relative ones start at the folder."""
-    changed = {
+    changed: dict[str, Any] = {
         "camera": _absolute(config.camera, folder),
         "trigger": _absolute(config.trigger, folder),
         "actuators": [_absolute(actuator, folder) for actuator in config.actuators],
     }
+    if config.challenge is not None:
+        parts = [_absolute(part, folder) for part in config.challenge.parts]
+        changed["challenge"] = config.challenge.model_copy(update={"parts": parts})
     return config.model_copy(update=changed)
 
 

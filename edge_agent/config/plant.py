@@ -282,7 +282,7 @@ class CodesSection(Section):
     actions: dict[str, Code] = {}
 
 
-SignedVerb = Literal["trigger", "pause", "resume", "recipe", "ack", "config-reload", "ping", "status"]
+SignedVerb = Literal["trigger", "pause", "resume", "recipe", "ack", "challenge", "config-reload", "ping", "status"]
 
 
 class SecuritySection(Section):

@@ -389,6 +389,52 @@ class DriftSection(Section):
     """Budget of all figures of the station together, per 1000 parts."""
 
 
+class ChallengePartSection(Section):
+    """A part whose evaluation is known: a physical one by its id, or an image of one. Set one of the two."""
+
+    part_id: str | None = Field(default=None, min_length=1, max_length=128)
+    """As the trigger gives it. The id is reserved: such a part is never a product."""
+    image: Path | None = None
+    """Inspected by the agent itself in place of a part: shows that model and recipe are right, not that the camera is.
+    Relative to the configuration folder."""
+    product: Name | None = None
+    """Of an image: chooses the recipe."""
+    evaluation: Literal["OK", "NOT_OK", "NOT_DECIDABLE"]
+    defects: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """Defect class to how many must be found at least."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "ChallengePartSection":
+        if (self.part_id is None) == (self.image is None):
+            raise ValueError("set one of part_id and image")
+        if (self.image is None) != (self.product is None):
+            raise ValueError("product belongs to an image, and an image needs one")
+        if self.defects and self.evaluation != "NOT_OK":
+            raise ValueError(f"defects are counted on NOT_OK parts, this one is expected to be {self.evaluation}")
+        return self
+
+
+class ChallengeSection(Section):
+    """Known parts that must be judged rightly at each shift start; failed or overdue, every part is held. See
+    docs/behaviour.md."""
+
+    parts: list[ChallengePartSection] = Field(min_length=1, max_length=50)
+    every_h: float | None = Field(default=None, gt=0, le=24 * 31)
+    """Due so long after the last one. Default: at each shift start (``reports.shift_ends``: one shift's end is the
+    next one's start)."""
+    grace_min: float = Field(default=30, ge=0, le=24 * 60)
+    """So much later parts are held; so much earlier it may be done."""
+    within_min: float = Field(default=15, gt=0, le=24 * 60)
+    """All parts must have been shown so long after its beginning."""
+
+    @model_validator(mode="after")
+    def _different(self) -> "ChallengeSection":
+        names = [part.part_id or f"challenge:{part.image.name if part.image else ''}" for part in self.parts]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"challenge parts must differ, these occur twice: {', '.join(twice)}")
+        return self
+
+
 class StationConfig(Section):
     """One inspection station."""
 
@@ -408,5 +454,6 @@ class StationConfig(Section):
     queue: int = Field(default=8, ge=1, le=1_000)
     """Shots that may wait; one more is refused (NOT_INSPECTED, HOLD)."""
     drift: DriftSection = DriftSection()
+    challenge: ChallengeSection | None = None
     strata: dict[str, str] = {}
     """Fixed strata of this station, e.g. ``{camera: AOI-2}``."""

@@ -199,6 +199,7 @@ CHANNELS: tuple[Channel, ...] = (
             ("pause", "Take no more parts: each one is held.", payloads.StationArgs),
             ("resume", "Inspect again.", payloads.StationArgs),
             ("recipe", "Inspect a product with another recipe; the reply reads back which.", payloads.RecipeArgs),
+            ("challenge", "Begin a challenge with known parts, or release the station.", payloads.ChallengeArgs),
             ("ack", "Somebody has seen what is not well.", payloads.AckArgs),
             ("config-reload", "Check the configuration files, and take over what can be.", payloads.ReloadArgs),
             ("ping", "Is anybody there?", None),

@@ -80,10 +80,10 @@ def result(inspection: Inspection, *, sender: Sender, clock: Clock) -> OutboundM
         image_refs=_images(inspection.images, sender),
         started_at=inspection.started_at,
         ended_at=inspection.ended_at,
+        challenge=inspection.shot.challenge or None,
     )
-    message_id, now, body = seal(
-        data, sender=sender, clock=clock, name="inspection.completed", subject=inspection.shot.part_id
-    )
+    name = "challenge.inspected" if inspection.shot.challenge else "inspection.completed"
+    message_id, now, body = seal(data, sender=sender, clock=clock, name=name, subject=inspection.shot.part_id)
     return OutboundMessage(
         message_id=message_id,
         topic=topics.RESULT,
@@ -92,8 +92,8 @@ def result(inspection: Inspection, *, sender: Sender, clock: Clock) -> OutboundM
         ack=Ack.PUBACK,
         created_at=now,
         expires_at=now + RESULT_EXPIRY,
-        properties=_properties("inspection.completed", data),
-        expendable=inspection.evaluation is Evaluation.OK,
+        properties=_properties(name, data),
+        expendable=inspection.evaluation is Evaluation.OK and not inspection.shot.challenge,
     )
 
 
@@ -119,10 +119,12 @@ def defects(
 ) -> list[OutboundMessage]:
     """One quality event for each defect class on a part that is NOT_OK; none otherwise (the result says why).
 
+    None for a challenge part either: its defects are wanted.
+
     Args:
         severity: defect class to FMEA severity 1 to 10; 5 where it is not listed.
     """
-    if inspection.evaluation is not Evaluation.NOT_OK:
+    if inspection.evaluation is not Evaluation.NOT_OK or inspection.shot.challenge:
         return []
     by_class: dict[str, list[Defect]] = {}
     for defect in counted_defects(inspection):

@@ -148,6 +148,8 @@ class Result(Payload):
     image_refs: list[ImageReference]
     started_at: Instant
     ended_at: Instant
+    challenge: bool | None = None
+    """A challenge part (the event's type is then ``challenge.inspected``): it is no product, do not count it."""
 
 
 class ResultCount(Payload):
@@ -570,6 +572,18 @@ class AckArgs(Payload):
     note: Line = ""
 
 
+class ChallengeArgs(Payload):
+    """The arguments of ``in/cmd/challenge``; ``requestedBy`` must say who."""
+
+    schema_name: ClassVar[str] = "challenge-args"
+    action: Literal["start", "release"]
+    """``start``: the challenge parts come now. ``release``: go on without, until the next challenge is due."""
+    station_id: Annotated[str, Field(max_length=64)] | None = None
+    """May be left out where one station has a challenge."""
+    reason: Line = ""
+    """Of a release, which needs one."""
+
+
 class ReloadArgs(Payload):
     """The arguments of ``in/cmd/config-reload``."""
 
@@ -616,6 +630,7 @@ INBOUND: tuple[type[Payload], ...] = (
     StationArgs,
     RecipeArgs,
     AckArgs,
+    ChallengeArgs,
     ReloadArgs,
     Trigger,
 )

@@ -21,6 +21,7 @@ class Shot:
         lot_id: the production lot, where known.
         sequence: the trigger source's own counter, where it has one (gaps are missed triggers).
         image_path: the image, where the trigger already names it (watched folder).
+        challenge: a challenge part, whose evaluation is known: inspected like any other, counted nowhere.
         strata: what to compare by, e.g. ``{"phototool": "PT-2", "shift": "B"}``; never a person's name.
     """
 
@@ -34,4 +35,5 @@ class Shot:
     lot_id: str | None = None
     sequence: int | None = None
     image_path: str | None = None
+    challenge: bool = False
     strata: Mapping[str, str] = field(default_factory=dict)

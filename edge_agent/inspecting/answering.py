@@ -14,6 +14,7 @@ from edge_agent.domain.frame import Glimpse
 from edge_agent.domain.inspection import Disposition, Evaluation, Inspection
 from edge_agent.domain.part import Shot
 from edge_agent.domain.reason import Reason
+from edge_agent.inspecting.challenge import ChallengeGate
 from edge_agent.inspecting.inspector import Look
 from edge_agent.inspecting.pause import Pause
 from edge_agent.inspecting.record import Recorder
@@ -49,12 +50,15 @@ class Answering:
         pause: Pause | None = None,
         every_shot: bool = True,
         glimpses: Sampler[Glimpse] | None = None,
+        challenge: ChallengeGate | None = None,
     ) -> None:
         """
         Args:
             every_shot: owes an answer; False where the newest one replaces those that still wait.
             glimpses: takes some of the images, for those who watch what they look like.
+            challenge: knows the challenge parts, where the station has any.
         """
+        self.challenge = challenge
         self._glimpses = glimpses
         self.station_id = station_id
         self._every_shot = every_shot
@@ -73,6 +77,8 @@ class Answering:
 
     def answer(self, look: Look) -> Inspection:
         """Record and settle one inspection; what the line was told."""
+        if self.challenge is not None:
+            look = self.challenge.marked(look)
         with self._lock:
             try:
                 inspection = self._recorder.record(look)
@@ -81,6 +87,10 @@ class Answering:
                 inspection = self._hold_unrecorded(look, error)
             self._settle(inspection)
         self._owed.discard(inspection.shot.shot_id)
+        if self.challenge is not None and inspection.shot.challenge:
+            self.challenge.saw(inspection)
+            log.info("challenge part inspected", part=inspection.shot.part_id, evaluation=inspection.evaluation)
+            return inspection
         # Measured here, not taken from the inspection: recording it is part of the answer's time.
         self._count(inspection, answered_ms=(self._clock.monotonic_ns() - inspection.shot.triggered_ns) / 1e6)
         if self._glimpses is not None and look.frame is not None:
@@ -88,6 +98,21 @@ class Answering:
                 Glimpse(product_id=inspection.shot.product_id, pixels=look.frame.pixels, at=inspection.ended_at)
             )
         return inspection
+
+    def note(self, look: Look) -> Inspection:
+        """Record an inspection that no part waits for: nobody is told but the store.
+
+        Raises:
+            Transient: it could not be written down.
+        """
+        inspection = self._recorder.record(look)
+        if self.challenge is not None:
+            self.challenge.saw(inspection)
+        return inspection
+
+    def refusal(self, shot: Shot) -> Reason | None:
+        """Why the station holds this part without looking at it: it is paused, or its challenge was not passed."""
+        return self.pause.reason or (self.challenge.refusal(shot) if self.challenge is not None else None)
 
     def expect(self, shot: Shot) -> Reason | None:
         """Note that a shot owes an answer; the reason why it cannot be noted, which refuses it."""
@@ -155,10 +180,13 @@ class Answering:
             self._tell_line()
 
     def heed_pause(self) -> None:
-        """Withdraw ready when the station was paused, give it back when it was resumed."""
+        """Withdraw ready when the station was paused or held by its challenge, give it back when it may work again."""
         with self._ready_lock:
-            if (self.pause.reason is not None) != self._withdrawn:
+            if self._is_withheld() != self._withdrawn:
                 self._tell_line()
+
+    def _is_withheld(self) -> bool:
+        return self.pause.reason is not None or (self.challenge is not None and self.challenge.withdrawn)
 
     def beat(self) -> None:
         """Toggle the heartbeat of every actuator; reconnect those that are away."""
@@ -183,9 +211,12 @@ class Answering:
             actuator.close()
 
     def _tell_line(self) -> None:
-        """Ready: camera there, results can be written down, not paused. Fault: one of the first two is missing."""
+        """Ready: camera there, results can be written down, not paused or held by the challenge.
+
+        Fault: one of the first two is missing.
+        """
         with self._ready_lock:
-            self._withdrawn = self.pause.reason is not None
+            self._withdrawn = self._is_withheld()
             able = self._is_ready and not self._waiting
             for actuator in self._actuators:
                 try:

@@ -21,7 +21,7 @@ class Goldens:
     """
 
     def __init__(self, read: Callable[[Path], Pixels]) -> None:
-        self._read = read
+        self.read = read
         self._kept: OrderedDict[tuple[str, int, int], Reference] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -55,7 +55,7 @@ class Goldens:
                 self._kept.move_to_end(key)
                 return self._kept[key]
         try:
-            reference = Reference.of(self._read(path))
+            reference = Reference.of(self.read(path))
         except PartFault as fault:
             why = fault.text.removeprefix(f"{path}: ")
             raise PartFault("golden.unreadable", f"golden image {path}: {why}") from fault

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from edge_agent.domain.challenge import ChallengePart
 from edge_agent.domain.defect import Sighting
 from edge_agent.domain.faults import PartFault
 from edge_agent.domain.frame import Frame
@@ -109,6 +111,34 @@ class Inspector:
     def judge(self, shot: Shot, frame: Frame, recipe: Recipe) -> Look:
         """The journey from a frame onwards, for callers that already have the frame (`edge-agent inspect`)."""
         return self._judge(shot, frame, recipe, Stopwatch(self._clock))
+
+    def examine(self, part: ChallengePart, station_id: str) -> Look:
+        """Inspect the image of a challenge part as if the camera had given it."""
+        shot = Shot(
+            shot_id=self._clock.new_id(),
+            station_id=station_id,
+            part_id=part.part_id,
+            product_id=part.product_id,
+            trigger_id=part.part_id,
+            triggered_at=self._clock.now(),
+            triggered_ns=self._clock.monotonic_ns(),
+            challenge=True,
+        )
+        watch, recipe = Stopwatch(self._clock), self._recipes.get(part.product_id)
+        try:
+            if recipe is None:
+                raise PartFault("recipe.missing", f"no recipe for product {part.product_id!r}")
+            pixels = self._goldens.read(Path(part.image_path or ""))
+        except PartFault as fault:
+            return Look(inspection=not_inspected(shot, _reason(fault), watch.read(shot), recipe=recipe))
+        frame = Frame(
+            frame_id=self._clock.new_id(),
+            camera_id="challenge",
+            pixels=pixels,
+            captured_at=shot.triggered_at,
+            source=str(part.image_path),
+        )
+        return self._judge(shot, frame, recipe, watch)
 
     def refuse(self, shot: Shot, reason: Reason) -> Look:
         """The answer for a shot that is not inspected at all."""

@@ -95,7 +95,7 @@ class TriggerWorker:
         self._report(Condition.DOWN, detail)
 
     def _hand_over(self, shot: Shot) -> None:
-        trouble = self._answering.expect(shot) or self._answering.pause.reason
+        trouble = self._answering.expect(shot) or self._answering.refusal(shot)
         if trouble is not None:
             self._refuse(shot, trouble.code, trouble.text)
         elif not self._channel.offer(shot):
@@ -167,13 +167,16 @@ class InspectionWorker:
             self._connect()
         shot = self._channel.take(_WAIT_S)
         if shot is None:
-            return self._answering.retry_unrecorded()
+            return self._answering.retry_unrecorded() or self._examine()
         self._shot = shot
         self._answering.busy(shot)
         look = self._look(shot)
         answered = self._answering.answer(look)
         self._shot = None
-        self._afterwards(replace(look, inspection=answered))
+        if not answered.shot.challenge:
+            self._afterwards(replace(look, inspection=answered))
+        if self._answering.challenge is not None and self._answering.challenge.presses:
+            self._examine()
         return True
 
     def teardown(self) -> None:
@@ -187,7 +190,24 @@ class InspectionWorker:
         self._answering.close()
         self._camera.close()
 
+    def _examine(self) -> bool:
+        """Inspect an image of the challenge, if one is due. Raises Transient: tried again."""
+        gate = self._answering.challenge
+        part = gate.next_image() if gate is not None else None
+        if gate is None or part is None:
+            return False
+        try:
+            self._answering.note(self._inspector.examine(part, self._station_id))
+        except Transient:
+            gate.again(part)
+            raise
+        return True
+
     def _look(self, shot: Shot) -> Look:
+        gate = self._answering.challenge
+        held = gate.refusal(shot) if gate is not None else None
+        if held is not None:  # a challenge part failed while this one waited
+            return self._inspector.refuse(shot, held)
         if not self._connected:
             return self._inspector.refuse(shot, Reason(code="camera.away", text="the camera is not connected"))
         try:

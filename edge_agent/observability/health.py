@@ -12,7 +12,7 @@ from edge_agent.observability.metrics import COMPONENT_UP
 log = structlog.get_logger(__name__)
 
 
-_NEEDED_FOR_PARTS = frozenset({"camera", "recording"})
+_NEEDED_FOR_PARTS = frozenset({"camera", "recording", "challenge"})
 
 
 class Condition(StrEnum):
@@ -82,7 +82,8 @@ class Health:
             return [self._board[name] for name in sorted(self._board)]
 
     def blocking(self) -> list[ComponentHealth]:
-        """What keeps parts from being inspected: cameras that are away, results that cannot be written down."""
+        """What keeps parts from being inspected: cameras that are away, results that cannot be written down, a
+        challenge that was not passed."""
         return [
             entry
             for entry in self.board()

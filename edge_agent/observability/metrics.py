@@ -26,6 +26,9 @@ DRIFT_SIZE = Gauge(
 DRIFTING = Gauge(
     "edge_agent_drifting", "Figures of the station's inspection that have drifted", labelnames=("station",)
 )
+CHALLENGE_HOLDS = Gauge(
+    "edge_agent_challenge_holds", "1 while all parts of the station are held by its challenge", labelnames=("station",)
+)
 COMPONENT_UP = Gauge("edge_agent_component_up", "1 when the component is healthy", labelnames=("component",))
 OUTBOX_ROWS = Gauge("edge_agent_outbox_rows", "Outbox rows by state", labelnames=("state",))
 OUTBOX_OLDEST_S = Gauge("edge_agent_outbox_oldest_seconds", "Age of the oldest unconfirmed outbox row")

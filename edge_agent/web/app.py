@@ -224,13 +224,17 @@ def _regions(desk: _Desk) -> APIRouter:
 
 
 def _health(desk: _Desk) -> dict[str, Any]:
-    stations = [name[6:] for part in desk.status()["components"] if (name := part["component"]).startswith("drift:")]
+    components = [part["component"].partition(":") for part in desk.status()["components"]]
+    watched, challenged = (
+        [station for kind, _, station in components if kind == wanted] for wanted in ("drift", "challenge")
+    )
     with desk.store.reader() as uow:
         return {
             "outbox": uow.outbox.counts(),
             "oldest": uow.outbox.oldest_pending(),
             "models": [views.model_row(uow, line) for line in desk.status()["models"]],
-            "drift": views.drift_rows(uow, stations),
+            "drift": views.drift_rows(uow, watched),
+            "challenges": views.challenges(uow, challenged),
         }
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from edge_agent.domain.analysis import Analysis
 from edge_agent.domain.cause import Catalogue
+from edge_agent.domain.challenge import fact as challenge_fact
 from edge_agent.domain.drift import fact, name_of, watched
 from edge_agent.domain.evidence import Evidence
 from edge_agent.domain.incident import Incident
@@ -167,6 +168,33 @@ def part_row(seen: Inspection, house: House) -> dict[str, Any]:
         "why": ", ".join(codes) or "; ".join(reason.text for reason in seen.reasons),
         "has_image": bool(seen.images),
     }
+
+
+def challenges(uow: UnitOfWork, stations: Sequence[str]) -> list[dict[str, Any]]:
+    """How each station's challenge stands, and what its parts have come to."""
+    found = []
+    for station in stations:
+        record = uow.facts.get(challenge_fact(station)) or {}
+        results: Mapping[str, str] = record.get("results", {})
+        parts = [
+            {
+                "part_id": part["part_id"],
+                "expected": ", ".join([part["evaluation"], *(f"{n} x {code}" for code, n in part["defects"].items())]),
+                "result": results.get(part["part_id"]),
+            }
+            for part in record.get("parts", [])
+        ]
+        found.append(
+            {
+                "station": station,
+                "holding": record.get("holding", ""),
+                "outcome": record.get("outcome") or "no challenge yet",
+                "run": record.get("run"),
+                "due_at": datetime.fromisoformat(record["due_at"]) if "due_at" in record else None,
+                "parts": parts,
+            }
+        )
+    return found
 
 
 def drift_rows(uow: UnitOfWork, stations: Sequence[str]) -> list[dict[str, Any]]:

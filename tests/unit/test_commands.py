@@ -14,6 +14,7 @@ from edge_agent.bootstrap.box_state import BoxState, verbs
 from edge_agent.contract import payloads, topics
 from edge_agent.domain.faults import Transient
 from edge_agent.domain.message import InboundMessage
+from edge_agent.inspecting.challenge import ChallengeGate
 from edge_agent.inspecting.pause import Pause, load_pause
 from edge_agent.observability.health import Condition, Health
 from tests.fakes.clock import FakeClock
@@ -31,6 +32,7 @@ class Box:
         self.store.migrate()
         self.health = Health()
         self.pauses = {"aoi-1": Pause(), "aoi-2": Pause()}
+        self.challenges: dict[str, ChallengeGate] = {}
         self.changes = 0
         self.state = BoxState(
             sender=SENDER,
@@ -45,6 +47,7 @@ class Box:
             clock=self.clock,
             health=self.health,
             pauses=self.pauses,
+            challenges=self.challenges,
             changed=self._changed,
             changes={},
         )
@@ -179,7 +182,7 @@ def test_a_command_that_says_nothing_of_its_age_is_not_done(box: Box) -> None:
 
 
 REFUSED: list[tuple[str, Any, str, str]] = [
-    ("selfdestruct", {"commandId": "c"}, "invalid command", "there are: ack, pause, ping, resume, status, trigger"),
+    ("selfdestruct", {"commandId": "c"}, "invalid command", "there are: ack, challenge, pause, ping, resume, status"),
     ("recipe", {"commandId": "c"}, "invalid command", "'recipe' is not known"),
     ("pause", {"commandId": "c", "args": {"stationId": "aoi-9"}}, "unknown id", "there are: aoi-1, aoi-2"),
     ("resume", {"commandId": "c", "args": {"stationId": 7}}, "invalid request", "stationId"),

@@ -14,6 +14,9 @@ from edge_agent.domain.inspection import Evaluation, Inspection
 from edge_agent.domain.part import Shot
 
 PRUNE_BATCH = 2_000
+CHALLENGE = "CHALLENGE"
+"""What stands in the column ``evaluation`` of a challenge part, in place of what the images said (the document has
+that): whoever counts evaluations, here or with SQL, counts products only."""
 
 _KNOWN = select(inspections.c.seq).where(inspections.c.inspection_id == bindparam("id"))
 _GET = select(inspections.c.document).where(inspections.c.inspection_id == bindparam("id"))
@@ -88,6 +91,16 @@ class SqlInspections:
         document = self._session.first(_GET, {"id": inspection_id})
         return None if document is None else decode(Inspection, document)
 
+    def challenges(self, station_id: str, since: datetime) -> list[Inspection]:
+        """Challenge parts of a station that ended since then, oldest first."""
+        query = (
+            select(inspections.c.document)
+            .where(inspections.c.evaluation == CHALLENGE, *_ended(since, None))
+            .where(inspections.c.station_id == label(station_id))
+            .order_by(inspections.c.ended_us, inspections.c.seq)
+        )
+        return [decode(Inspection, row["document"]) for row in self._session.rows(query)]
+
     def newest(self) -> int:
         """The seq of the one recorded last; 0 when there is none."""
         return int(self._session.first(_NEWEST) or 0)
@@ -154,7 +167,9 @@ class SqlInspections:
 
 
 def _at(station_id: str | None) -> list[ColumnElement[bool]]:
-    return [] if station_id is None else [inspections.c.station_id == label(station_id)]
+    """Products of the station, or of all."""
+    products = inspections.c.evaluation != CHALLENGE
+    return [products] if station_id is None else [products, inspections.c.station_id == label(station_id)]
 
 
 def _ended(start: datetime | None, end: datetime | None) -> list[ColumnElement[bool]]:
@@ -182,7 +197,7 @@ def _row(seq: int, inspection: Inspection) -> dict[str, Any]:
         "product_id": label(shot.product_id),
         "trigger_id": label(shot.trigger_id),
         "lot_id": None if shot.lot_id is None else label(shot.lot_id),
-        "evaluation": inspection.evaluation.value,
+        "evaluation": CHALLENGE if shot.challenge else inspection.evaluation.value,
         "disposition": inspection.disposition.value,
         "score": finite(inspection.score),
         "triggered_us": to_us(shot.triggered_at),
