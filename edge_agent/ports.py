@@ -755,6 +755,8 @@ class WritingTask:
     """GBNF of the same schema, for back ends that take one."""
     max_tokens: int = 160
     seed: int = 7
+    image: bytes = b""
+    """A picture (JPEG) to look at; for models that see."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

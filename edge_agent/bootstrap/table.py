@@ -13,6 +13,7 @@ from edge_agent.bootstrap.alarms import AlarmWatch
 from edge_agent.bootstrap.box_state import verbs
 from edge_agent.bootstrap.challenges import ChallengeWatch
 from edge_agent.bootstrap.changes import Changes
+from edge_agent.bootstrap.describer import describer_rows
 from edge_agent.bootstrap.drift import drift_rows
 from edge_agent.bootstrap.housekeeping import Housekeeping
 from edge_agent.bootstrap.model_keeper import ModelKeeper, shadow_process
@@ -100,6 +101,7 @@ def table(parts: Parts, *, is_alive: Callable[[], bool] = lambda: True) -> list[
         )
     rows += sparkplug_rows(parts)
     rows += drift_rows(parts)
+    rows += describer_rows(parts)
     if plant.web.enabled:
         rows.append(row("web", lambda: web_server(parts, is_alive), silence_s=30, stop=THEN_PAGES))
     return rows

@@ -17,6 +17,7 @@ from edge_agent.domain.message import InboundMessage
 from edge_agent.domain.verdict import ResponseEvent
 from edge_agent.domain.work_order import WorkOrder
 from edge_agent.ports import UnitOfWork
+from edge_agent.responding.evidence.vision_description import TOOL as DESCRIBED
 
 app = typer.Typer(no_args_is_help=True)
 LOCAL_SOURCE = "urn:edge-agent:local"
@@ -300,6 +301,7 @@ def _lines(order: WorkOrder, analysis: Analysis | None) -> list[str]:
         f"check {place} ({check.minutes:g} min{', lock out' * check.loto}): {check.text} [{check.criterion}]"
         for place, check in enumerate(order.checks, start=1)
     ]
+    lines += [f"for people  {one.statement}" for one in facts.values() if one.tool == DESCRIBED]
     held = order.containment
     lots = f", lots {', '.join(held.lot_ids)}" if held.lot_ids else ""
     lines.append(f"hold {len(held.part_ids)} parts since {held.since:%H:%M:%S} UTC{lots}")

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -178,16 +178,7 @@ class _Loader:
             self._complain(source, ("camera", "match"), message)
 
     def _check_plant(self, plant: PlantFile, located: Located) -> None:
-        named: dict[tuple[str, ...], Path | None] = {
-            ("diagnosis", "catalogue"): plant.diagnosis.catalogue,
-            ("diagnosis", "priority_table"): plant.diagnosis.priority_table,
-            ("mqtt", "password_file"): plant.mqtt.password_file,
-            ("security", "signing_key_file"): plant.security.signing_key_file,
-        }
-        named |= {("security", "model_keys", name): path for name, path in plant.security.model_keys.items()}
-        if plant.analyst.kind == "local":
-            named |= {("analyst", "model"): plant.analyst.model, ("analyst", "adapter"): plant.analyst.adapter}
-        for key, path in named.items():
+        for key, path in _named_files(plant):
             if path is not None:
                 self._existing(path, located, key)
         if plant.mqtt.tls:
@@ -225,6 +216,21 @@ class _Loader:
     def _complain(self, source: Located, key: tuple[str | int, ...], message: str) -> None:
         dotted = ".".join(str(part) for part in key)
         self.problems.append(Problem(file=source.file, line=source.line_of(key), key=dotted, message=message))
+
+
+def _named_files(plant: PlantFile) -> Iterator[tuple[tuple[str, ...], Path | None]]:
+    """Files that plant.yaml names and that must be there."""
+    yield ("diagnosis", "catalogue"), plant.diagnosis.catalogue
+    yield ("diagnosis", "priority_table"), plant.diagnosis.priority_table
+    yield ("mqtt", "password_file"), plant.mqtt.password_file
+    yield ("security", "signing_key_file"), plant.security.signing_key_file
+    yield from ((("security", "model_keys", name), path) for name, path in plant.security.model_keys.items())
+    if plant.analyst.kind == "local":
+        yield ("analyst", "model"), plant.analyst.model
+        yield ("analyst", "adapter"), plant.analyst.adapter
+    if plant.diagnosis.describer.kind == "llama_cpp":
+        yield ("diagnosis", "describer", "model"), plant.diagnosis.describer.model
+        yield ("diagnosis", "describer", "projector"), plant.diagnosis.describer.projector
 
 
 def _strings(data: Any, key: str, kind: type[C]) -> C:

@@ -134,6 +134,47 @@ class TriggerSection(Section):
     """Hysteresis: the incident ends after this many expected defect intervals without excess."""
 
 
+class NoDescriberOptions(Section):
+    """Pictures are not described."""
+
+    kind: Literal["none"]
+
+
+class LocalDescriberOptions(Section):
+    """A multimodal GGUF model on this box, in a child process; see docs/llm.md."""
+
+    kind: Literal["llama_cpp"]
+    backend: Literal["auto", "llama-cpp", "xllamacpp"] = "auto"
+    """``auto``: llama-cpp-python where it is installed, else xllamacpp."""
+    model: Path
+    projector: Path
+    """The model's eyes: the GGUF called ``mmproj``."""
+    threads: int = Field(default=1, ge=1, le=64)
+    context_tokens: int = Field(default=4_096, ge=1_024, le=131_072)
+    crops: int = Field(default=3, ge=1, le=10)
+    """Pictures of an incident at most."""
+    deadline_s: Seconds = 120
+    """For each picture."""
+
+
+class ServerDescriberOptions(Section):
+    """An OpenAI-compatible server in the plant's own network, with a model that sees."""
+
+    kind: Literal["server"]
+    url: str = Field(pattern=r"^https?://")
+    model: str
+    api_key_credential: str | None = None
+    crops: int = Field(default=3, ge=1, le=10)
+    """Pictures of an incident at most."""
+    deadline_s: Seconds = 60
+    """For each picture."""
+
+
+DescriberOptions = Annotated[
+    NoDescriberOptions | LocalDescriberOptions | ServerDescriberOptions, Field(discriminator="kind")
+]
+
+
 class DiagnosisSection(Section):
     """The catalogue and how an order is written."""
 
@@ -143,6 +184,8 @@ class DiagnosisSection(Section):
     trigger: TriggerSection = TriggerSection()
     sentence_model: Path | None = None
     """Folder of the model that finds similar cases by meaning (`scripts/fetch_sentences`); default: by their words."""
+    describer: DescriberOptions = NoDescriberOptions(kind="none")
+    """A model that sees describes the defects' pictures in fixed words, for people; it moves no cause."""
     storm_keys: int = Field(default=3, ge=1)
     """More new incidents than this in 15 minutes share one collecting order."""
     orders_per_shift: int = Field(default=6, ge=1)

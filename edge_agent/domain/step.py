@@ -8,13 +8,15 @@ from uuid import UUID
 
 
 class StepKind(StrEnum):
-    """A decision which way to go; a note or a choice asked for; a tool called; the vote that came out."""
+    """A decision which way to go; a note or a choice asked for; a tool called; the vote that came out; a picture
+    described."""
 
     ROUTE = "route"
     NOTE = "note"
     CHOICE = "choice"
     CALL = "call"
     VOTE = "vote"
+    DESCRIPTION = "description"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from edge_agent.domain.incident import Incident
 from edge_agent.domain.inference import BACKGROUND, Weights, backgrounds, from_record, measured_background
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.plant import Sample
+from edge_agent.domain.step import StepKind
 from edge_agent.ports import Clock, UnitOfWork
 from edge_agent.responding.charts import StationCharts
 from edge_agent.responding.check_order import check_order
@@ -75,6 +76,9 @@ def gather(
         expected=frozenset(catalogue.background),
         base_rates={code: charts.chart_of(code).base_rate for code in catalogue.severity.keys() | {UNDECIDED}},
         size_wh_px=settings.size_wh_px.get(incident.station_id, DEFAULT_SIZE_PX),
+        descriptions=tuple(
+            one for one in uow.steps.list(incident.incident_id) if one.kind is StepKind.DESCRIPTION and not one.rules
+        ),
         drift=watched(uow.facts.get(fact(incident.station_id))),
     )
 

@@ -64,6 +64,19 @@ class FairBackend:
         return {"text": '{"a":"b"}', "prompt_tokens": 3, "output_tokens": 2}
 
 
+class SeeingBackend(FairBackend):
+    """Says how large the picture is and through which projector it came."""
+
+    def __init__(self, *, model: str, threads: int, context_tokens: int, projector: str) -> None:
+        super().__init__(model=model, threads=threads, context_tokens=context_tokens)
+        self._projector = Path(projector).name
+
+    def write(
+        self, *, system: str, prompt: str, grammar: str, max_tokens: int, seed: int, image: bytes = b""
+    ) -> dict[str, Any]:
+        return {"text": f"{len(image)} bytes through {self._projector}", "prompt_tokens": 3, "output_tokens": 2}
+
+
 class CrashingBackend(FairBackend):
     """Dies while it loads, as a native build does on the wrong processor."""
 

@@ -148,3 +148,17 @@ def test_closed_is_closed(desk: Desk) -> None:
     analyst.close()
     with pytest.raises(Transient, match="closed"):
         analyst.write(TASK, LONG_S)
+
+
+def test_a_picture_goes_into_the_child_with_the_models_eyes(tmp_path: Path) -> None:
+    eyes = tmp_path / "mmproj.gguf"
+    eyes.write_bytes(b"eyes")
+    options = LocalAnalystOptions(kind="local", model=instruct_model(tmp_path / "m.gguf"))
+    analyst = LocalAnalyst(
+        options, clock=FakeClock(), state_dir=tmp_path, backends={"seeing": backend("SeeingBackend")}, projector=eyes
+    )
+    try:
+        written = analyst.write(replace(TASK, image=bytes(70_000)), LONG_S)
+    finally:
+        analyst.close()
+    assert written.text == "70000 bytes through mmproj.gguf"

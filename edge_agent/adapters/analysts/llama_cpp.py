@@ -7,14 +7,20 @@ from typing import Any
 
 import llama_cpp
 from llama_cpp import Llama, LlamaGrammar
+from llama_cpp.llama_chat_format import Llava15ChatHandler
 
+from edge_agent.adapters.analysts.pictures import content
+from edge_agent.adapters.analysts.smolvlm import CHAT_FORMAT
 from edge_agent.domain.faults import Transient
 
 
 class LlamaCpp:
     """One model, one request at a time; the constant beginning of the prompt stays in the cache."""
 
-    def __init__(self, *, model: str, threads: int, context_tokens: int, adapter: str = "") -> None:
+    def __init__(
+        self, *, model: str, threads: int, context_tokens: int, adapter: str = "", projector: str = ""
+    ) -> None:
+        """Args: ``projector`` lets the model see (a GGUF of its own, ``mmproj``)."""
         try:
             self._llama = Llama(
                 model_path=model,
@@ -23,18 +29,21 @@ class LlamaCpp:
                 n_threads=threads,
                 n_threads_batch=threads,
                 n_gpu_layers=-1,
+                chat_handler=_seeing(projector) if projector else None,
                 verbose=False,
             )
         except (ValueError, RuntimeError) as error:  # how it says that the model or the adapter cannot be loaded
             raise Transient(f"the model does not load: {error}") from error
 
-    def write(self, *, system: str, prompt: str, grammar: str, max_tokens: int, seed: int) -> dict[str, Any]:
+    def write(
+        self, *, system: str, prompt: str, grammar: str, max_tokens: int, seed: int, image: bytes = b""
+    ) -> dict[str, Any]:
         """Greedy decoding under the grammar; the text may still be cut by the token limit."""
         if grammar:
             self._refuse_broken(grammar)
         try:
             answer: Any = self._llama.create_chat_completion(
-                messages=[{"role": "system", "content": system}, {"role": "user", "content": prompt}],
+                messages=[{"role": "system", "content": system}, {"role": "user", "content": content(prompt, image)}],
                 grammar=LlamaGrammar.from_string(grammar, verbose=False) if grammar else None,
                 max_tokens=max_tokens,
                 temperature=0.0,
@@ -55,3 +64,9 @@ class LlamaCpp:
         if not sampler:
             raise Transient("the request was refused: its grammar does not parse")
         llama_cpp.llama_sampler_free(sampler)
+
+
+def _seeing(projector: str) -> Any:
+    """The library's handler for pictures: it puts a picture where the format puts its address."""
+    handler = type("Seeing", (Llava15ChatHandler,), {"CHAT_FORMAT": CHAT_FORMAT, "DEFAULT_SYSTEM_MESSAGE": None})
+    return handler(clip_model_path=projector, verbose=False)

@@ -62,7 +62,10 @@ class LocalAnalyst:
         clock: Clock,
         state_dir: Path,
         backends: Mapping[str, Backend] = BACKENDS,
+        projector: Path | None = None,
     ) -> None:
+        """Args: ``projector`` lets the model see (a GGUF of its own)."""
+        self._projector = projector
         self._options = options
         self._clock = clock
         self._book = CanaryBook(state_dir / "language_model.json")
@@ -124,7 +127,7 @@ class LocalAnalyst:
             "grammar": task.grammar,
             "max_tokens": min(task.max_tokens, self._options.max_tokens),
             "seed": task.seed,
-        }
+        } | ({"image": task.image} if task.image else {})
         try:
             answer: dict[str, Any] = child.call("write", payload, _left(deadline_s))
         except ChildDied as death:
@@ -183,15 +186,15 @@ class LocalAnalyst:
         ]
 
     def _digest(self) -> str:
-        """Of the model; with an adapter it is another model, so of both."""
+        """Of the model; with an adapter or a projector it is another model, so of all."""
         adapter = self._options.adapter
         sha256 = self._book.sha256(self._options.model)
-        if adapter is None:
-            return sha256
+        more = [path for path in (adapter, self._projector) if path is not None]
         try:
-            return hashlib.sha256(f"{sha256} {self._book.sha256(adapter)}".encode()).hexdigest()
+            digests = [sha256, *(self._book.sha256(path) for path in more)]
         except OSError as error:
-            raise Transient(f"adapter {adapter}: {error.strerror}") from error
+            raise Transient(f"{error.filename}: {error.strerror}") from error
+        return hashlib.sha256(" ".join(digests).encode()).hexdigest() if more else sha256
 
     def _first_that_works(self, builds: list[Build], deadline_s: float) -> Build:
         reasons = [] if builds else ["no back end is installed (llama-cpp-python or xllamacpp)"]
@@ -236,20 +239,21 @@ class LocalAnalyst:
             "model": str(options.model),
             "threads": options.threads,
             "context_tokens": options.context_tokens,
-        } | ({"adapter": str(options.adapter)} if options.adapter else {})
-        return Child(
-            self._backends[build.backend].target, arguments, name=name, nice=NICE, max_rss_mb=memory_limit_mb(options)
-        )
+        }
+        arguments |= {"adapter": str(options.adapter)} if options.adapter else {}
+        arguments |= {"projector": str(self._projector)} if self._projector else {}
+        most_mb = memory_limit_mb(options, self._projector)
+        return Child(self._backends[build.backend].target, arguments, name=name, nice=NICE, max_rss_mb=most_mb)
 
 
-def memory_limit_mb(options: LocalAnalystOptions) -> int:
-    """Generous: the file, a quarter of a megabyte for each token of context (a 4 B model needs 0.15), and 1 GB.
+def memory_limit_mb(options: LocalAnalystOptions, projector: Path | None = None) -> int:
+    """Generous: the files, a quarter of a megabyte for each token of context (a 4 B model needs 0.15), and 1 GB.
 
     Raises:
         Transient: the file is gone.
     """
     try:
-        file_mb = options.model.stat().st_size / 1e6
+        file_mb = sum(path.stat().st_size / 1e6 for path in (options.model, projector) if path is not None)
     except OSError as error:
         raise Transient(f"language model {options.model}: {error.strerror}") from error
     return int(1_000 + 1.2 * file_mb + 0.25 * options.context_tokens)

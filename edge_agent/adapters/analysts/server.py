@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edge_agent.adapters.analysts.pictures import content
 from edge_agent.config.plant import ServerAnalystOptions
 from edge_agent.domain.faults import ConfigError, Transient
 from edge_agent.ports import WritingTask, Written
@@ -132,7 +133,10 @@ class ServerAnalyst:
     def _body(self, task: WritingTask) -> bytes:
         body: dict[str, Any] = {
             "model": self._options.model,
-            "messages": [{"role": "system", "content": task.system}, {"role": "user", "content": task.prompt}],
+            "messages": [
+                {"role": "system", "content": task.system},
+                {"role": "user", "content": content(task.prompt, task.image)},
+            ],
             "max_tokens": min(task.max_tokens, self._options.max_tokens),
             "temperature": 0,
             "seed": task.seed,

@@ -9,6 +9,7 @@ from typing import Any
 
 import xllamacpp
 
+from edge_agent.adapters.analysts.pictures import content
 from edge_agent.domain.faults import Transient
 
 _QUIET = 1
@@ -18,15 +19,25 @@ _QUIET = 1
 class XLlama:
     """One model, one slot; the slot keeps the constant beginning of the prompt."""
 
-    def __init__(self, *, model: str, threads: int, context_tokens: int, adapter: str = "") -> None:
+    def __init__(
+        self, *, model: str, threads: int, context_tokens: int, adapter: str = "", projector: str = ""
+    ) -> None:
+        """Args: ``projector`` lets the model see (a GGUF of its own, ``mmproj``)."""
         with tempfile.TemporaryDirectory(prefix="edge-agent-llm.") as folder:
-            self._server = _serve(_parameters(model, threads, context_tokens, adapter), Path(folder) / "llm.sock")
+            self._server = _serve(
+                _parameters(model, threads, context_tokens, adapter, projector), Path(folder) / "llm.sock"
+            )
 
-    def write(self, *, system: str, prompt: str, grammar: str, max_tokens: int, seed: int) -> dict[str, Any]:
+    def write(
+        self, *, system: str, prompt: str, grammar: str, max_tokens: int, seed: int, image: bytes = b""
+    ) -> dict[str, Any]:
         """Greedy decoding under the grammar; the text may still be cut by the token limit."""
         answer = self._server.handle_chat_completions(
             {
-                "messages": [{"role": "system", "content": system}, {"role": "user", "content": prompt}],
+                "messages": [
+                    {"role": "system", "content": system},
+                    {"role": "user", "content": content(prompt, image)},
+                ],
                 "max_tokens": max_tokens,
                 "temperature": 0.0,
                 "seed": seed,
@@ -43,13 +54,15 @@ class XLlama:
         }
 
 
-def _parameters(model: str, threads: int, context_tokens: int, adapter: str) -> Any:
+def _parameters(model: str, threads: int, context_tokens: int, adapter: str, projector: str) -> Any:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = model
     if adapter:
         laid_over = xllamacpp.CommonAdapterLoraInfo()
         laid_over.path, laid_over.scale = adapter, 1.0
         parameters.lora_adapters = [laid_over]
+    if projector:
+        parameters.mmproj.path = projector
     parameters.n_ctx = context_tokens
     parameters.n_parallel = 1
     parameters.cpuparams.n_threads = threads

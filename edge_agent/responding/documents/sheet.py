@@ -32,6 +32,7 @@ from edge_agent.responding.documents.pictures import (
 )
 from edge_agent.responding.documents.unknowns import unknowns
 from edge_agent.responding.evidence.similar_cases import BY, CASES
+from edge_agent.responding.evidence.vision_description import TOOL as DESCRIBED
 
 PRIORITY_WORDS: Mapping[int, str] = {1: "now", 2: "this shift", 3: "planned", 4: "log only"}
 _PHOTOS = 3
@@ -95,6 +96,7 @@ def order_data(
         "suspects": [_suspect(suspect, facts) for suspect in order.suspects[:3]],
         "gathered": order.gathered,
         "unchecked": unknowns(facts.values()),
+        "described": [fact.statement for fact in facts.values() if fact.tool == DESCRIBED],
         "checks": [_check(check) for check in order.checks],
         "containment": _containment(order, letterhead),
         "cases_by": _compared_by(analysis),

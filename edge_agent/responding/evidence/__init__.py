@@ -20,6 +20,7 @@ from edge_agent.responding.evidence import (
     telemetry_corr,
     telemetry_limit,
     time_shape,
+    vision_description,
 )
 from edge_agent.responding.evidence.window import Window
 
@@ -37,6 +38,7 @@ TOOLS: tuple[Callable[[Window], list[Evidence]], ...] = (
     inspection_health.find,
     telemetry_corr.find,
     genealogy.find,
+    vision_description.find,
 )
 VERSION = "3"
 

@@ -14,6 +14,7 @@ from edge_agent.domain.evidence import NAMED, Evidence, Polarity
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.plant import PlantEvent, Sample, Signal
+from edge_agent.domain.step import Step
 from edge_agent.domain.token import signal_of
 from edge_agent.domain.verdict import ConfirmedCase
 from edge_agent.responding.similarity import ByWords, Similar
@@ -35,6 +36,7 @@ class Window:
         base_rates: class to its normal share of defective parts.
         similar: finds similar cases.
         size_wh_px: extent of the part in golden-image pixels.
+        descriptions: what a model that sees said of the incident's pictures, as far as it was accepted.
         drift: what the station's watch knows of the inspection itself, over longer than this window.
     """
 
@@ -53,6 +55,7 @@ class Window:
     similar: Similar = field(default_factory=ByWords)
     size_wh_px: tuple[float, float] = (640.0, 640.0)
     drift: Watched = field(default_factory=Watched)
+    descriptions: tuple[Step, ...] = ()
 
     def signal_label(self, name: str) -> str:
         """What people call a signal."""
