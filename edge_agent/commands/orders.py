@@ -86,6 +86,7 @@ def respond(
     minutes: Annotated[float | None, typer.Option(help="Minutes it took.", min=0)] = None,
     by: Annotated[str, typer.Option(help="Role or pseudonym, never a name.")] = "operator",
     reason: Annotated[str, typer.Option(help="Why, e.g. of a rejection.")] = "",
+    check: Annotated[list[str] | None, typer.Option(help="Check done, ID=found or ID=not-found.")] = None,
     suspicion: Annotated[str, typer.Option(help="What you suspect (catalogue id), before you see a ranking.")] = "",
     state: State = None,
     config: Config = None,
@@ -107,6 +108,7 @@ def respond(
         "event": event.value,
         "reason": reason,
         "suspicion": suspicion,
+        "checks": [_check(one) for one in check or []],
     }
     if cause or text or action or part or minutes is not None:
         body["actual"] = {
@@ -162,6 +164,7 @@ def suspect(
         minutes=None,
         by="operator",
         reason="",
+        check=None,
         suspicion=cause,
         state=state,
         config=config,
@@ -190,6 +193,7 @@ def close(
         action=action,
         part=None,
         minutes=minutes,
+        check=None,
         suspicion="",
         state=state,
         config=config,
@@ -216,6 +220,13 @@ def _checked(message: InboundMessage) -> None:
         job_response(message)
     except InvalidMessage as error:
         raise typer.BadParameter(error.detail) from error
+
+
+def _check(text: str) -> dict[str, Any]:
+    name, _, outcome = text.partition("=")
+    if not name or outcome not in {"found", "not-found"}:
+        raise typer.BadParameter(f"{text!r}: expected ID=found or ID=not-found", param_hint="--check")
+    return {"checkId": name, "found": outcome == "found"}
 
 
 def _part(text: str) -> dict[str, Any]:
@@ -298,7 +309,8 @@ def _lines(order: WorkOrder, analysis: Analysis | None) -> list[str]:
         lines.append(f"then: edge-agent orders suspect {order.number} --cause ID")
     lines += ["it could also be something that is not listed"] if order.open_set else []
     lines += [
-        f"check {place} ({check.minutes:g} min{', lock out' * check.loto}): {check.text} [{check.criterion}]"
+        f"check {place} ({check.minutes:g} min{', lock out' * check.loto}): "
+        f"{check.text} [{check.criterion}] {check.check_id}"
         for place, check in enumerate(order.checks, start=1)
     ]
     lines += [f"for people  {one.statement}" for one in facts.values() if one.tool == DESCRIBED]

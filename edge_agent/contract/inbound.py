@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from edge_agent.contract import payloads, topics
 from edge_agent.domain.message import InboundMessage
 from edge_agent.domain.plant_codes import PlantCodes
-from edge_agent.domain.verdict import ActualCause, JobResponse, ResponseEvent
+from edge_agent.domain.verdict import ActualCause, CheckResult, JobResponse, ResponseEvent
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24
@@ -168,6 +168,7 @@ def job_response(message: InboundMessage, codes: PlantCodes | None = None) -> Jo
         mes_order_id=data.mes_order_id,
         reason=data.reason,
         actual=_actual(data.actual, codes or PlantCodes()) if data.actual else None,
+        checks=tuple(CheckResult(check_id=one.check_id, found=one.found, value=one.value) for one in data.checks),
         suspicion=(codes or PlantCodes()).own_cause(data.suspicion) if data.suspicion else "",
     )
 

@@ -493,6 +493,15 @@ class Actual(Payload):
     """A pseudonym or role, never a name."""
 
 
+class CheckOutcome(Payload):
+    """A check of the order that was done."""
+
+    check_id: Id
+    found: bool
+    """Did it find what it looks for?"""
+    value: Line = ""
+
+
 class JobResponsePayload(Payload):
     """What the MES says about an order (ISA-95 JobResponse)."""
 
@@ -508,6 +517,8 @@ class JobResponsePayload(Payload):
     suspicion: Annotated[str, Field(max_length=64)] = ""
     """The cause that a person suspects before they have seen a ranking (code, NONE or OTHER). An order with a hidden
     ranking shows it then; with any event."""
+    checks: Annotated[list[CheckOutcome], Field(max_length=20)] = []
+    """Checks that were done: they change the ranking, and the order is sent again; with any event."""
     actual: Actual | None = None
 
 

@@ -44,6 +44,15 @@ class ActualCause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """A check that was done: did it find what it looked for?"""
+
+    check_id: str
+    found: bool
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobResponse:
     """One message of the MES about one order. (source, response_id) makes it idempotent."""
 
@@ -58,6 +67,7 @@ class JobResponse:
     actual: ActualCause | None = None
     suspicion: str = ""
     """The cause that the person suspects before the ranking is shown."""
+    checks: tuple[CheckResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

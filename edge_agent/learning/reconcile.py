@@ -36,6 +36,8 @@ SUSPICION = "suspicion"
 CHECKED, LIKELY, LAZY, NO_FAULT = 0.7, 0.5, 0.3, 0.3
 """How far a label is trusted before the recovery test (docs/diagnosis.md)."""
 MIN_MINUTES = 2.0
+TO_RANK, MOST_TO_RANK = "responding:to-rank", 200
+"""Fact: orders with check results that the ranking has not seen yet."""
 ANCHORING_CASES = 500
 """So many of the newest cases say how much people follow a ranking that they see."""
 
@@ -106,7 +108,10 @@ def _apply(uow: UnitOfWork, response: JobResponse, catalogue: Catalogue, now: da
         if moved.state is OrderState.CLOSED:
             close_incidents(uow, moved, now)
     case = _learned(uow, moved or order, response, catalogue, now)
-    if moved is None and case is None:
+    if response.checks and not (moved or order).is_terminal:
+        waiting: list[str] = uow.facts.get(TO_RANK) or []
+        uow.facts.set(TO_RANK, [*waiting, str(order.order_id)][-MOST_TO_RANK:])
+    elif moved is None and case is None:
         return Outcome(status="ignored", detail=why_not)
     detail = "; ".join(text for text in (flag, why_not) if text)
     shown = uow.analyses.latest(order.incident_id) if revealed else None

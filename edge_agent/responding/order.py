@@ -183,6 +183,7 @@ def worth_revising(order: WorkOrder, case: Case) -> bool:
 
 def _filled(order: WorkOrder, case: Case) -> WorkOrder:
     incident, analysis = case.incident, case.analysis
+    done = {one.provenance.get("check") for one in analysis.evidence}
     template = next(text for text in analysis.narratives if text.source == "template")
     attributes = {
         **order.attributes,
@@ -197,7 +198,7 @@ def _filled(order: WorkOrder, case: Case) -> WorkOrder:
         text=template.text,
         suspects=suspects(analysis, case.catalogue),
         open_set=analysis.unknown_score >= OPEN_SET_SCORE,
-        checks=check_order(analysis.hypotheses, case.catalogue),
+        checks=tuple(one for one in check_order(analysis.hypotheses, case.catalogue) if one.check_id not in done),
         containment=case.containment,
         images=case.photos,
         inspection_ids=incident.inspection_ids[-50:],

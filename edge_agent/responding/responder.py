@@ -7,6 +7,7 @@ analysis, order, messages) are one transaction: after a power cut it goes on whe
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import structlog
 
@@ -24,6 +25,7 @@ from edge_agent.domain.work_order import Containment, WorkOrder
 from edge_agent.observability.health import Condition
 from edge_agent.observability.metrics import DIAGNOSIS_FAILURES
 from edge_agent.ports import Clock, Store, UnitOfWork
+from edge_agent.responding.check_results import results_of, with_results, without_results
 from edge_agent.responding.correlate import onset_at
 from edge_agent.responding.order import (
     REVISABLE,
@@ -52,6 +54,8 @@ TRIES = 2
 """So often the diagnosis may fail on the same inspections; then they are answered without evidence."""
 REST = timedelta(minutes=5)
 """For so long it is then not asked again."""
+TO_RANK = "responding:to-rank"
+"""Fact: orders with check results that the ranking has not seen yet (written with the answer)."""
 RELEASE_EVERY_NS = 10 * 10**9
 """So often it is looked whether an incident that waits may have its order."""
 
@@ -119,7 +123,7 @@ class Responder:
         """
         step = self._worked_out()
         if step is None:
-            return self._release()
+            return self._recheck() or self._release()
         said: list[tuple[str, object]] = []
         # Charts alone need not wait for the disk, which the line would wait for too: they come again with their parts.
         with self._store.unit(durable=bool(step.findings)) as uow:
@@ -296,6 +300,39 @@ class Responder:
         issue(uow, order, case, "create", sender=self._sender, clock=self._clock)
         said.append(("order.issued", order))
         log.info("work order issued", order=order.number, priority=order.priority, key=key)
+
+    # --- check results ----------------------------------------------------------------------------------------------
+
+    def _recheck(self) -> bool:
+        """Rank again, with what checks have found since; the order goes out with it. Was there any?"""
+        with self._store.reader() as uow:
+            waiting: list[str] = uow.facts.get(TO_RANK) or []
+        if not waiting:
+            return False
+        said: list[tuple[str, object]] = []
+        with self._store.unit(durable=True) as uow:
+            waiting = uow.facts.get(TO_RANK) or []
+            uow.facts.set(TO_RANK, [one for one in waiting if one != waiting[0]])
+            order = uow.orders.get(UUID(waiting[0]))
+            if order is not None and order.state in REVISABLE and not order.collects:
+                self._rank_with_checks(uow, order, said)
+            uow.commit()
+        for event, thing in said:
+            self._announce(event, thing)
+        return True
+
+    def _rank_with_checks(self, uow: UnitOfWork, order: WorkOrder, said: list[tuple[str, object]]) -> None:
+        known, incident = uow.analyses.latest(order.incident_id), uow.incidents.get(order.incident_id)
+        if known is None or incident is None:
+            return
+        results = results_of(uow, incident.incident_id)
+        plain = without_results(known)
+        found = with_results(plain, incident, results, self._catalogue, known.evidence)
+        now = self._clock.now()
+        analysis = replace(found, analysis_id=self._clock.new_id(), revision=known.revision + 1, made_at=now)
+        uow.analyses.save(analysis)
+        said.append(("analysis.made", analysis))
+        self._reissue(uow, order, self._case(incident, analysis, order.containment, order.images), said)
 
     # --- more incidents than orders ---------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from edge_agent.responding.analyse import analyse, gather, knowledge
 from edge_agent.responding.background import sample_background
 from edge_agent.responding.charts import Alarm, StationCharts, as_record, load_charts
 from edge_agent.responding.check_order import check_order
+from edge_agent.responding.check_results import results_of, with_results
 from edge_agent.responding.correlate import close_incident, history, onset_at, open_incident, revise_incident
 from edge_agent.responding.evidence.window import made_at
 from edge_agent.responding.order import containment, photos
@@ -170,7 +171,9 @@ class WorkingOut:
             window = gather(self._uow, incident, parts, charts, self._settings)
             if self._similar is not None:
                 window = replace(window, similar=self._similar)
-            return analyse(window, known, previous, clock=self._clock)
+            found = analyse(window, known, previous, clock=self._clock)
+            results = results_of(self._uow, incident.incident_id)
+            return with_results(found, incident, results, self._catalogue, previous.evidence if previous else ())
         evidence = previous.evidence if previous else ()
         hypotheses = rank(self._catalogue, evidence, incident, known.background, known.weights)
         text = summary(incident, hypotheses, evidence, check_order(hypotheses, self._catalogue))
