@@ -51,10 +51,10 @@ def test_good_parts_exceed_the_threshold_no_more_often_than_promised(n: int, rat
 def test_what_is_promised_is_what_the_ranks_allow(scores: list[float], rate: float) -> None:
     found = threshold(scores, rate)
     above = sum(score > found.value for score in scores)
-    assert above <= rate * (len(scores) + 1)
+    assert above <= rate * (len(scores) + 1) * (1 + 1e-9)
     if found.kept:
         assert len(scores) >= images_needed(rate)
-        assert found.promised_rate <= rate
+        assert found.promised_rate <= rate * (1 + 1e-9)  # ranks are whole numbers, the rate is not
     else:
         assert found.value >= max(scores)
         assert found.promised_rate == pytest.approx(1 / (len(scores) + 1))
