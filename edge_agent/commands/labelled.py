@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.adapters.cameras.image_file import decode, read_image
-from edge_agent.adapters.detectors.prepare import grey
+from edge_agent.adapters.detectors.prepare import grey, moved
 from edge_agent.datasets.choosing import measured_items
 from edge_agent.datasets.dataset import Item
 from edge_agent.datasets.disk import is_dataset
@@ -16,6 +16,8 @@ from edge_agent.datasets.looking import read_verified
 from edge_agent.domain.defect import BoxXyxy
 from edge_agent.domain.faults import ConfigError, PartFault
 from edge_agent.domain.frame import Pixels
+from edge_agent.domain.recipe import ImageLimits
+from edge_agent.inspecting.gate import Reference, gate
 from edge_agent.simulation.boards import CODES, SIZE_PX, Imaging, Placement, layout, render
 
 DEEPPCB_CODES = dict(enumerate(CODES, start=1))
@@ -44,10 +46,15 @@ class Labelled:
 
 
 def mended(part: Labelled) -> Labelled:
-    """The part with its labelled boxes filled from the golden image: clean, with the noise of a real scan elsewhere."""
+    """The part with its labelled boxes filled from the golden image: clean, with the noise of a real scan elsewhere.
+
+    The golden image is registered first: filled in where it was, it would leave a step at the rim of the box.
+    """
     if part.golden is None:
         raise ConfigError(f"image {part.name} has no golden image to be mended from")
-    image, golden = grey(part.image).copy(), grey(part.golden)
+    reference = Reference.of(part.golden)
+    quality = gate(part.image, reference, ImageLimits())
+    image, golden = grey(part.image).copy(), moved(grey(reference.as_seen(quality)), quality.shift_xy_px)
     for _, (x0, y0, x1, y1) in part.truth:
         window = np.s_[max(0, int(y0)) : int(np.ceil(y1)), max(0, int(x0)) : int(np.ceil(x1))]
         image[window] = golden[window]

@@ -29,6 +29,10 @@ class Disposition(StrEnum):
     HOLD = "HOLD"
 
 
+Stretch = tuple[float, float, float, float]
+"""Motion of golden coordinates beside the shift, pixels per pixel from the middle: across by x and y, then down."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
     """Is the image fit to be judged?
@@ -38,12 +42,14 @@ class Quality:
         reasons: why not; empty when usable.
         metrics: measured values by name (``focus_ratio``, ``brightness_p95``, ``shift_px``, ``match``, ...).
         shift_xy_px: translation that maps golden coordinates onto the frame; None without a golden image.
+        stretch: scale, rotation and shear beside it; None where it is too little to matter.
     """
 
     usable: bool
     reasons: tuple[Reason, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     shift_xy_px: tuple[float, float] | None = None
+    stretch: Stretch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.domain.frame import Pixels
-from edge_agent.domain.inspection import Quality
+from edge_agent.domain.inspection import Quality, Stretch
 from edge_agent.domain.reason import Reason
 from edge_agent.domain.recipe import ImageLimits
 from edge_agent.inspecting.closer import beside_golden, fineness
+from edge_agent.inspecting.stretch import SLOPE, find_stretch, smoothed, stretch_solver, stretched
 
 _SMALL_PX = 256
 """Registration works on an image halved until no side is longer than this; still better than half a pixel."""
@@ -23,9 +24,6 @@ _SMALL_STEP = 0.6
 
 _SURE = 0.9
 """A direct solution counts when the image then matches at least this well."""
-
-_SLOPE = np.array([[1, -8, 0, 8, -1]], np.float64) / 12
-"""Five-point first derivative (Fornberg 1988)."""
 
 _CLEARLY = 0.05
 """Correlations nearer to each other than this are a tie."""
@@ -44,6 +42,7 @@ class Reference:
         small_float: the same, as phase correlation takes it.
         scale: golden pixels per small pixel.
         solver: (3, pixels of small), see `_solver`; None where the golden image has no texture to hold on to.
+        stretcher: (8, pixels of small), see `stretch_solver`; None likewise.
     """
 
     pixels: Pixels
@@ -52,12 +51,17 @@ class Reference:
     window: Float32
     scale: float
     solver: Float32 | None
+    stretcher: Float32 | None
 
     @property
     def is_flat(self) -> bool:
         """Is there one grey level only?"""
         low, high, _, _ = cv2.minMaxLoc(self.small)
         return bool(low == high)
+
+    def as_seen(self, quality: Quality) -> Pixels:
+        """The golden image stretched as the part is; where it lies is left to the shift."""
+        return stretched(self.pixels, quality.stretch)
 
     @classmethod
     def of(cls, pixels: Pixels) -> "Reference":
@@ -66,7 +70,15 @@ class Reference:
         window = np.asarray(cv2.createHanningWindow((small.shape[1], small.shape[0]), cv2.CV_32F), np.float32)
         small_float = small.astype(np.float32)
         solver = _solver(small)
-        return cls(pixels=pixels, small=small, small_float=small_float, window=window, scale=scale, solver=solver)
+        return cls(
+            pixels=pixels,
+            small=small,
+            small_float=small_float,
+            window=window,
+            scale=scale,
+            solver=solver,
+            stretcher=None if solver is None else stretch_solver(small),
+        )
 
 
 def gate(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Quality:
@@ -89,18 +101,19 @@ def gate(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Qu
     if limits.focus_across or limits.focus_down or limits.noise:
         metrics |= fineness(_grey(_centre(pixels)))
     reasons = _check_light(metrics, limits)
-    shift = None
+    shift, stretch = None, None
     # A golden image without any structure (bare laminate) matches nothing and has nowhere to be: only compared.
     if reference is not None and not reference.is_flat:
-        shift, match = _register(_grey(pixels), reference)
+        small, _ = _shrink(_grey(pixels))
+        shift, match = _register(small, reference)
+        stretch = _stretch(small, reference, shift) if match >= limits.min_match else None
         metrics |= {"shift_px": float(np.hypot(*shift)), "match": match}
         reasons += _check_position(metrics, limits)
         if limits.max_tile_residual or limits.max_residual or limits.max_tile_light:
-            small, _ = _shrink(_grey(pixels))
             moved = (shift[0] / reference.scale, shift[1] / reference.scale)
             metrics |= beside_golden(small, reference.small, moved)
             reasons += _check_tiles(metrics, limits)
-    return Quality(usable=not reasons, reasons=tuple(reasons), metrics=metrics, shift_xy_px=shift)
+    return Quality(usable=not reasons, reasons=tuple(reasons), metrics=metrics, shift_xy_px=shift, stretch=stretch)
 
 
 def _check_size(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Reason | None:
@@ -222,13 +235,12 @@ def _check_tiles(metrics: dict[str, float], limits: ImageLimits) -> list[Reason]
     ]
 
 
-def _register(grey: Grey, reference: Reference) -> tuple[tuple[float, float], float]:
+def _register(small: Grey, reference: Reference) -> tuple[tuple[float, float], float]:
     """Translation that maps golden coordinates onto the image, and the correlation after it.
 
     Most parts lie where they should within a few pixels: their shift is solved for. Any other is found by
     `_correlate_phase`, at three times the cost.
     """
-    small, _ = _shrink(grey)
     step = _solve_step(small, reference)
     if step is not None:
         match = _correlation(small, reference.small, *step)
@@ -247,8 +259,8 @@ def _solver(small: Grey) -> Float32 | None:
     """
     if min(small.shape) < 5:
         return None
-    golden = _smooth(small).astype(np.float64)
-    across, down = cv2.filter2D(golden, cv2.CV_64F, _SLOPE), cv2.filter2D(golden, cv2.CV_64F, _SLOPE.T)
+    golden = smoothed(small).astype(np.float64)
+    across, down = cv2.filter2D(golden, cv2.CV_64F, SLOPE), cv2.filter2D(golden, cv2.CV_64F, SLOPE.T)
     inside = np.zeros_like(golden)
     inside[2:-2, 2:-2] = 1
     model = np.stack([golden.ravel(), np.ones(golden.size), across.ravel(), down.ravel()])
@@ -259,15 +271,18 @@ def _solver(small: Grey) -> Float32 | None:
     return np.linalg.solve(normal, weighted)[[0, 2, 3]].astype(np.float32)
 
 
-def _smooth(small: Grey) -> Grey:
-    return np.asarray(cv2.GaussianBlur(small, (3, 3), 0), np.uint8)
+def _stretch(small: Grey, reference: Reference, shift_xy_px: tuple[float, float]) -> Stretch | None:
+    if reference.stretcher is None:
+        return None
+    shift = (shift_xy_px[0] / reference.scale, shift_xy_px[1] / reference.scale)
+    return find_stretch(small, reference.small, reference.stretcher, shift, reference.scale)
 
 
 def _solve_step(small: Grey, reference: Reference) -> tuple[float, float] | None:
     """The shift in small pixels, where it is small enough for `_solver` to hold."""
     if reference.solver is None:
         return None
-    gain, across, down = (reference.solver @ _smooth(small).ravel().astype(np.float32)).tolist()
+    gain, across, down = (reference.solver @ smoothed(small).ravel().astype(np.float32)).tolist()
     if not 0.5 < gain < 2 or max(abs(across), abs(down)) > _SMALL_STEP * gain:
         return None
     return -across / gain, -down / gain

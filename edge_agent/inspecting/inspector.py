@@ -173,7 +173,7 @@ class Inspector:
         return Look(inspection=inspection, frame=frame, reference=reference, recipe=recipe)
 
     def _detect(self, frame: Frame, recipe: Recipe, reference: Reference | None, quality: Quality) -> Sighting:
-        golden = reference.pixels if reference else None
+        golden = reference.as_seen(quality) if reference else None
         sighting = self._detectors[recipe.looks_with].detect(frame, golden, quality.shift_xy_px)
         return placed(sighting, recipe, quality)
 

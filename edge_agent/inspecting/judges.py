@@ -6,7 +6,7 @@ from uuid import UUID
 
 from edge_agent.domain.defect import Defect, Sighting
 from edge_agent.domain.faults import PartFault
-from edge_agent.domain.frame import Frame
+from edge_agent.domain.frame import Frame, Pixels
 from edge_agent.domain.inspection import Disposition, Evaluation, Opinion, Quality, Ruling
 from edge_agent.domain.reason import Reason
 from edge_agent.domain.recipe import DifferenceRule, GaugeRule, JudgeRule, ModelRule, Recipe
@@ -75,7 +75,7 @@ class Panel:
         shift = quality.shift_xy_px or (0.0, 0.0)
         match judge:
             case ModelRule():
-                golden = reference.pixels if reference else None
+                golden = reference.as_seen(quality) if reference else None
                 sighting = self._detectors[judge.model].detect(frame, golden, quality.shift_xy_px)
                 return _from_model(judge, sighting, decide(sighting, recipe, quality.shift_xy_px))
             case DifferenceRule():
@@ -83,7 +83,7 @@ class Panel:
                     raise PartFault(
                         "golden.missing", f"judge {judge.name} compares with a golden image and there is none"
                     )
-                return _from_differences(judge, frame, reference, shift, self._clock)
+                return _from_differences(judge, frame, reference.as_seen(quality), shift, self._clock)
             case GaugeRule():
                 return _from_gauge(judge, gauge(frame.pixels, shift, judge), recipe.px_per_mm)
 
@@ -152,9 +152,9 @@ def _from_model(judge: ModelRule, sighting: Sighting, ruling: Ruling) -> _Heard:
 
 
 def _from_differences(
-    judge: DifferenceRule, frame: Frame, reference: Reference, shift_xy_px: tuple[float, float], clock: Clock
+    judge: DifferenceRule, frame: Frame, golden: Pixels, shift_xy_px: tuple[float, float], clock: Clock
 ) -> _Heard:
-    found = differences(frame.pixels, reference.pixels, shift_xy_px, judge)
+    found = differences(frame.pixels, golden, shift_xy_px, judge)
     largest = found[0].area_px if found else 0.0
     # A place as large as the limit scores one half, as a model's reject score does.
     defects = tuple(

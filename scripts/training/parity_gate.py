@@ -87,9 +87,10 @@ def look(detector: OnnxDetector, samples: Sequence[Sample]) -> list[Judged]:
 def _look(detector: OnnxDetector, sample: Sample) -> Judged:
     clock = SystemClock()
     frame = Frame(frame_id=clock.new_id(), camera_id="gate", pixels=sample.image, captured_at=clock.now())
-    shift = gate(sample.image, Reference.of(sample.golden), ImageLimits()).shift_xy_px
+    reference = Reference.of(sample.golden)
+    quality = gate(sample.image, reference, ImageLimits())
     try:
-        defects = detector.detect(frame, sample.golden, shift).defects
+        defects = detector.detect(frame, reference.as_seen(quality), quality.shift_xy_px).defects
     except PartFault:
         defects = ()
     found = tuple(Found(code=one.code, score=one.score, xyxy_px=one.xyxy_px) for one in defects)

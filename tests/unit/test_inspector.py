@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.adapters.cameras.image_file import read_image
+from edge_agent.domain.defect import Sighting
 from edge_agent.domain.faults import ConfigError, PartFault, Transient
-from edge_agent.domain.frame import Pixels
+from edge_agent.domain.frame import Frame, Pixels
 from edge_agent.domain.inspection import Disposition, Evaluation
 from edge_agent.domain.part import Shot
 from edge_agent.domain.reason import Reason
@@ -109,6 +111,27 @@ def test_a_missing_golden_image_holds_the_part() -> None:
     inspection = inspector(clock, BOARD, detector, golden=rule).inspect(shot(clock)).inspection
     assert inspection.reasons[0].code == "golden.missing"
     assert detector.asked == 0
+
+
+class Compares(FakeDetector):
+    """Remembers the golden image it was given."""
+
+    golden: Pixels | None = None
+
+    def detect(self, frame: Frame, golden: Pixels | None, shift_xy_px: tuple[float, float] | None) -> Sighting:
+        self.golden = golden
+        return super().detect(frame, golden, shift_xy_px)
+
+
+def test_the_detector_compares_with_the_golden_image_stretched_as_the_part_is() -> None:
+    clock, detector = FakeClock(), Compares()
+    higher = np.asarray(cv2.resize(BOARD, (320, 324)), np.uint8)[2:322]
+    worker = inspector(clock, higher, detector, golden=GoldenRule(image_path=__file__))
+    inspection = worker.inspect(shot(clock)).inspection
+    assert inspection.quality is not None
+    assert inspection.quality.stretch is not None
+    assert detector.golden is not None
+    assert np.abs(higher.astype(int) - detector.golden).mean() < 0.5 * np.abs(higher.astype(int) - BOARD).mean()
 
 
 def test_a_late_answer_is_held_but_keeps_what_was_seen() -> None:
