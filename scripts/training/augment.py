@@ -163,11 +163,20 @@ def _ragged(copper: Mask, strength: float, rng: np.random.Generator) -> Mask:
 
 
 def specks(scene: Scene, rng: np.random.Generator) -> Scene:
-    """Grains of dirt, too small to be a defect."""
+    """Grains of dirt, too small to be a defect, alone or as dust; none within a defect's box."""
     image = scene.image.copy()
-    for _ in range(int(rng.poisson(1.0)) if rng.random() < 0.5 else 0):
-        x, y = (int(rng.integers(0, side - 3)) for side in image.shape[::-1])
-        image[y : y + int(rng.integers(1, 4)), x : x + int(rng.integers(1, 4))] ^= 1
+    height, width = image.shape
+    free = np.ones_like(image)
+    for _, x0, y0, x1, y1 in scene.boxes.astype(int).tolist():
+        free[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = 0
+    for _ in range(int(rng.poisson(1.5)) if rng.random() < 0.5 else 0):
+        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
+        grains, spread = (int(rng.integers(3, 12)), 12.0) if rng.random() < 0.3 else (1, 0.0)
+        for dx, dy in rng.normal(0, 1, (grains, 2)) * spread:
+            largest = 3 if grains > 1 else 4
+            left, top = int(np.clip(x + dx, 0, width - 4)), int(np.clip(y + dy, 0, height - 4))
+            grain = np.s_[top : top + int(rng.integers(1, largest)), left : left + int(rng.integers(1, largest))]
+            image[grain] ^= free[grain]
     return Scene(image=image, golden=scene.golden, boxes=scene.boxes)
 
 
@@ -175,29 +184,57 @@ def specks(scene: Scene, rng: np.random.Generator) -> Scene:
 
 
 def registration(scene: Scene, rng: np.random.Generator) -> Scene:
-    """What remains of a misplacement: mostly less than a pixel, now and then more."""
+    """What remains of a misplacement: mostly less than a pixel, now and then more; also other from place to place."""
     choice = rng.random()
-    if choice < 0.4:
+    if choice < 0.3:
         return scene
     shift = rng.uniform(-3, 3, 2) if choice > 0.92 else rng.normal(0, 0.7, 2)
-    matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float64)
-    size = scene.golden.shape[::-1]
-    moved = cv2.warpAffine(scene.golden * 255, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return Scene(image=scene.image, golden=(moved > 127).astype(np.uint8), boxes=scene.boxes)
+    drift = rng.normal(0, float(rng.choice([0.0, 0.7, 1.4])), (2, 3, 3))
+    golden = _drifted(scene.golden, shift[:, None, None] + drift - drift.mean(axis=(1, 2), keepdims=True))
+    return Scene(image=scene.image, golden=golden, boxes=scene.boxes)
+
+
+def _drifted(copper: Mask, motion_px: npt.NDArray[np.float64]) -> Mask:
+    """Move each place by a motion that is given on a coarse grid, (2, rows, columns) of x and y, and smooth between."""
+    height, width = copper.shape
+    fields = [cv2.resize(one.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC) for one in motion_px]
+    x = np.arange(width, dtype=np.float32)[None, :] - fields[0]
+    y = np.arange(height, dtype=np.float32)[:, None] - fields[1]
+    moved = cv2.remap(copper * 255, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return (moved > 127).astype(np.uint8)
 
 
 def orientation(scene: Scene, rng: np.random.Generator) -> Scene:
     """Mounted the other way round: mirrored and turned by right angles."""
-    image, golden, boxes = scene.image, scene.golden, scene.boxes
-    size = image.shape[0]
-    if rng.random() < 0.5:
-        image, golden = image[:, ::-1], golden[:, ::-1]
-        boxes = np.stack([boxes[:, 0], size - boxes[:, 3], boxes[:, 2], size - boxes[:, 1], boxes[:, 4]], axis=1)
-    for _ in range(int(rng.integers(0, 4))):
-        image, golden = np.rot90(image), np.rot90(golden)
-        x0, y0, x1, y1 = boxes[:, 1:].T
-        boxes = np.stack([boxes[:, 0], y0, size - x1, y1, size - x0], axis=1)
-    return Scene(image=np.ascontiguousarray(image), golden=np.ascontiguousarray(golden), boxes=boxes)
+    mirror, quarters = bool(rng.random() < 0.5), int(rng.integers(0, 4))
+    image, golden = (_turn(one, mirror, quarters) for one in (scene.image, scene.golden))
+    corners = _turn_boxes(scene.boxes[:, 1:], scene.image.shape[0], mirror, quarters)
+    return Scene(image=image, golden=golden, boxes=np.concatenate([scene.boxes[:, :1], corners], axis=1))
+
+
+def turned(crop: Crop, rng: np.random.Generator) -> Crop:
+    """The same for a finished crop."""
+    mirror, quarters = bool(rng.random() < 0.5), int(rng.integers(0, 4))
+    image, golden = (_turn(one, mirror, quarters) for one in (crop.image, crop.golden))
+    size = crop.image.shape[0]
+    corners = _turn_boxes(crop.boxes[:, 1:], size, mirror, quarters)
+    boxes = np.concatenate([crop.boxes[:, :1], corners], axis=1)
+    ignored = _turn_boxes(crop.ignored, size, mirror, quarters)
+    return Crop(image=image, golden=golden, boxes=boxes, ignored=ignored, levels=crop.levels)
+
+
+def _turn(image: Image, mirror: bool, quarters: int) -> Image:
+    return np.ascontiguousarray(np.rot90(image[:, ::-1] if mirror else image, quarters))
+
+
+def _turn_boxes(boxes: Boxes, size: int, mirror: bool, quarters: int) -> Boxes:
+    """(K, 4) of x0, y0, x1, y1."""
+    x0, y0, x1, y1 = boxes.T
+    if mirror:
+        x0, x1 = size - x1, size - x0
+    for _ in range(quarters):
+        x0, y0, x1, y1 = y0, size - x1, y1, size - x0
+    return np.stack([x0, y0, x1, y1], axis=1)
 
 
 def light(scene: Scene, rng: np.random.Generator, *, grey: bool) -> Crop:

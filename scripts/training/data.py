@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_agent.adapters.detectors.prepare import moved
+from edge_agent.adapters.detectors.prepare import grey, moved
 from edge_agent.domain.recipe import ImageLimits
 from edge_agent.inspecting.gate import Reference, gate
 from edge_agent.simulation.boards import CODES, SIZE_PX, Imaging, Layout, Placement, layout, render
@@ -58,12 +58,18 @@ def deeppcb(root: Path, groups: list[str]) -> list[Pair]:
     return found
 
 
+def registered(sample: Sample) -> Image:
+    """The golden image stretched and moved to where the part is, as the station does it."""
+    reference = Reference.of(sample.golden)
+    quality = gate(sample.image, reference, ImageLimits())
+    return moved(grey(reference.as_seen(quality)), quality.shift_xy_px)
+
+
 @lru_cache(maxsize=1200)
 def _scene(pair: Pair) -> Scene:
     """A pair as copper masks, registered as the station does it."""
     sample = pair.load()
-    quality = gate(sample.image, Reference.of(sample.golden), ImageLimits())
-    golden = moved(sample.golden, quality.shift_xy_px)
+    golden = registered(sample)
     copper = [(one < 128).astype(np.uint8) for one in (sample.image, golden)]
     return Scene(image=copper[0], golden=copper[1], boxes=sample.boxes)
 
@@ -113,6 +119,16 @@ def _train_layout(index: int) -> Layout:
     return layout(f"train-{index}")
 
 
+LINE_IMAGES = 600
+"""Rendering takes ten times as long as cutting a crop: these are rendered once and kept."""
+
+
+@lru_cache(maxsize=LINE_IMAGES)
+def _line_image(index: int, layouts: int) -> Sample:
+    rng = np.random.default_rng([9_000, index])
+    return rendered(_train_layout(index % layouts), rng, int(rng.integers(12, 28)))
+
+
 # --- crops ----------------------------------------------------------------------------------------------------------
 
 
@@ -146,7 +162,7 @@ class Source:
         return found
 
     def _line(self, rng: np.random.Generator, size_px: int, count: int) -> list[Crop]:
-        sample = rendered(self._layout(rng), rng, int(rng.integers(12, 28)))
+        sample = _line_image(int(rng.integers(0, LINE_IMAGES)), self.layouts)
         return [augment.cut_grey(sample.image, sample.golden, sample.boxes, size_px, rng) for _ in range(count)]
 
     def _layout(self, rng: np.random.Generator) -> Layout:
@@ -172,7 +188,7 @@ class Source:
         per_crop = (scene.golden.shape[0] / SIZE_PX) ** 2 * rng.uniform(15, 60)
         extra = int(rng.poisson(per_crop)) + 1 if drawn else int(rng.poisson(0.25 * per_crop))
         scene = draw_onto(scene, extra, rng)
-        scene = augment.specks(scene, rng) if drawn else scene
+        scene = augment.specks(scene, rng) if drawn or rng.random() < 0.3 else scene
         scene = augment.registration(scene, rng)
         scene = augment.orientation(scene, rng)
         return augment.light(scene, rng, grey=bool(rng.random() < (self.grey_share if drawn else 0.1)))

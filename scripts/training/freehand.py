@@ -3,8 +3,9 @@
 The simulated line draws each defect class by its own geometry (`edge_agent.simulation.boards.drawing`). For training
 that is too tidy: here any stroke may fall anywhere, and topology gives its name. Copper that is missing is an *open*
 where it joins two regions of laminate, a *mousebite* where it touches one, a *pin hole* where it touches none; surplus
-copper is a *short*, a *spur* or *spurious copper* by the same rule. On DeepPCB's training groups this rule agrees with
-98 % of the people's labels.
+copper is a *short*, a *spur* or *spurious copper* by the same rule. What cuts a piece off is an open, too, where all
+laminate around belongs together (the corner of a pad); what encloses laminate, a short. On DeepPCB's training groups
+this rule agrees with 99.5 % of the people's labels (98.5 % without the pieces cut off).
 """
 
 from collections.abc import Callable
@@ -27,6 +28,9 @@ ADDED = ("spurious_copper", "spur", "short")
 _SMALLEST_AREA_PX = 12
 _SMALLEST_SIDE_PX = 5
 _REGION_PX = 15
+_PIECE_PX = 50
+"""Smaller ones are crumbs: nothing is cut off."""
+_AROUND_PX = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +72,24 @@ def effect(copper: Mask, stroke: Mask, value: int) -> Drawn | None:
 
 
 def named(copper: Mask, changed: Mask, value: int, xyxy_px: tuple[int, int, int, int]) -> str:
-    """The class of a change by the number of regions it touches that had the new value before."""
+    """The class of a change by the regions it touches that had the new value before, and the pieces it cuts off."""
     x0, y0, x1, y1 = xyxy_px
-    window = np.s_[max(0, y0 - 8) : y1 + 8, max(0, x0 - 8) : x1 + 8]
-    same = (copper[window] == value).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(same, connectivity=8 if value else 4)
-    near = cv2.dilate(changed[window], np.ones((3, 3), np.uint8))
-    touched = [one for one in np.unique(labels[near > 0]) if one and stats[one, 4] >= _REGION_PX]
-    return (ADDED if value else REMOVED)[min(len(touched), 2)]
+    window = np.s_[max(0, y0 - _AROUND_PX) : y1 + _AROUND_PX, max(0, x0 - _AROUND_PX) : x1 + _AROUND_PX]
+    copper, changed = copper[window], changed[window]
+    near = cv2.dilate(changed, np.ones((3, 3), np.uint8)) > 0
+    touched = _regions((copper == value).astype(np.uint8), near, 8 if value else 4, _REGION_PX)
+    if touched == 1:
+        before = (copper != value).astype(np.uint8)
+        # Pieces of what was changed join by the other rule of neighbours.
+        pieces = [_regions(one, near, 4 if value else 8, _PIECE_PX) for one in (before, before & (1 - changed))]
+        touched += pieces[1] > pieces[0]
+    return (ADDED if value else REMOVED)[min(touched, 2)]
+
+
+def _regions(mask: Mask, near: npt.NDArray[np.bool_], connectivity: int, smallest_px: int) -> int:
+    """How many regions of this size reach into the marked pixels."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=connectivity)
+    return sum(1 for one in np.unique(labels[near]) if one and stats[one, 4] >= smallest_px)
 
 
 # --- where ----------------------------------------------------------------------------------------------------------
@@ -213,6 +227,29 @@ def _brush(canvas: Mask, copper: Mask, at: Points, rng: np.random.Generator) -> 
     _line(canvas, np.array([at, middle, middle + size / 2 * _unit(turn)]), int(rng.integers(3, 10)))
 
 
+def _swath(canvas: Mask, copper: Mask, at: Points, rng: np.random.Generator) -> None:
+    """All of a trace or of a gap over some length, its neighbours untouched: a broad stroke along it."""
+    along, size = _across(copper, at, rng) + np.pi / 2, 1.5 * _size(rng)
+    start = at - rng.uniform(0.2, 0.8) * size * _unit(along)
+    broad = int(np.exp(rng.uniform(np.log(8), np.log(40))))
+    _line(canvas, np.array([start, start + size * _unit(along)]), broad)
+    x, y = int(at[0]), int(at[1])
+    _, labels = cv2.connectedComponents((canvas & (copper == copper[y, x])).astype(np.uint8), connectivity=4)
+    canvas[labels != labels[y, x]] = 0
+
+
+def _dotted(canvas: Mask, copper: Mask, at: Points, rng: np.random.Generator) -> None:
+    """A row of dots or small crosses."""
+    length, angle = 1.5 * _size(rng), float(rng.uniform(0, 2 * np.pi))
+    arm, spacing = int(rng.integers(1, 3)), float(rng.uniform(3, 7))
+    points = _wander(at - rng.uniform(0, 1) * length * _unit(angle), angle, length, rng)
+    lengths = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    for place in np.arange(0, lengths[-1], spacing):
+        x, y = (int(np.interp(place, lengths, points[:, axis])) for axis in (0, 1))
+        cv2.line(canvas, (x - arm, y), (x + arm, y), 1)
+        cv2.line(canvas, (x, y - arm), (x, y + arm), 1)
+
+
 def _crumble(canvas: Mask, rng: np.random.Generator) -> None:
     """Leave crumbs of what was there."""
     height, width = canvas.shape
@@ -222,6 +259,6 @@ def _crumble(canvas: Mask, rng: np.random.Generator) -> None:
 
 
 _LOCAL: tuple[Callable[[Mask, Mask, Points, np.random.Generator], None], ...] = (
-    *(_blob, _blob, _blob, _brush, _brush, _ring, _scratch, _scribble, _comb, _crossing),
+    *(_blob, _blob, _blob, _brush, _brush, _ring, _scratch, _scribble, _comb, _crossing, _dotted, _swath),
 )
-_CROSSING = (_crossing, _crossing, _crossing, _crossing, _scribble, _scribble, _scratch, _brush, _blob)
+_CROSSING = (*(_crossing,) * 4, _scribble, _scribble, _scratch, _brush, _blob, _dotted, _swath, _swath)

@@ -113,10 +113,9 @@ def _sha256(file: Path) -> str:
 
 
 def _settings(log: Path) -> list[dict[str, str]]:
-    """The settings of every run that went into the checkpoint, without paths."""
+    """The settings of every run that went into the checkpoint, and the step it began with."""
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
-    kept = ("steps", "seed", "rate", "groups")
-    return [{key: one["settings"][key] for key in kept} for one in lines if "settings" in one]
+    return [{"from_step": str(one["step"])} | one["settings"] for one in lines if "settings" in one]
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:

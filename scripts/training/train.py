@@ -2,10 +2,11 @@
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from edge_agent.simulation.boards import CODES
-from training.augment import Crop
+from training.augment import Crop, turned
 from training.data import Source, deeppcb
 from training.loss import Targets, loss, targets
 from training.network import STRIDE, GoldenPair, compare, normalise
+from training.warm import load_packaged
 
 SHAPES = ((160, 22), (256, 9), (384, 4))
 """Side of the crops and how many make a batch: about the same number of pixels."""
@@ -27,7 +29,10 @@ DEEPPCB_TRAIN = ("group00041", "group13000", "group20085", "group44000", "group7
 DEEPPCB_VALIDATE = ("group50600",)
 DEEPPCB_TEST = ("group92000",)
 SAVE_EVERY = 50
+SEEN = 2
 AVERAGE = 0.998
+SETTLING = 12
+"""Batches that a packaged model's batch norms are put back with."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=Path("build/train"))
     parser.add_argument("--data", type=Path, help="the DeepPCB folder")
     parser.add_argument("--groups", default=",".join(DEEPPCB_TRAIN), help="the groups of DeepPCB to train on")
-    parser.add_argument("--start", type=Path, help="weights to begin with (a checkpoint)")
+    parser.add_argument("--start", type=Path, help="weights to begin with (a checkpoint or a model_fp16.onnx)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --work")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=3e-3)
@@ -58,7 +63,11 @@ Batch = tuple[torch.Tensor, ...]
 
 
 class Stream(IterableDataset[Batch]):
-    """Batch ``n`` depends on the seed and ``n`` alone: a resumed run sees what it would have seen."""
+    """Batch ``n`` depends on the seed and ``n`` alone: a resumed run sees what it would have seen.
+
+    Every sample is seen `SEEN` times in a row, each time turned or mirrored another way: drawing one costs as much as
+    learning from it.
+    """
 
     def __init__(self, origin: Source, seed: int, first: int, last: int) -> None:
         self.origin, self.seed, self.first, self.last = origin, seed, first, last
@@ -66,10 +75,17 @@ class Stream(IterableDataset[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)
         torch.set_num_threads(1)
+        drawn: tuple[int, list[Crop]] = (-1, [])
         for step in range(self.first, self.last):
-            rng = np.random.default_rng([self.seed, step])
-            size, count = SHAPES[int(rng.choice(len(SHAPES), p=SHARES))]
-            yield collate(self.origin.batch(rng, size, count))
+            if drawn[0] != step // SEEN:
+                drawn = step // SEEN, self._draw(step // SEEN)
+            rng = np.random.default_rng([self.seed, step, 1])
+            yield collate([turned(crop, rng) for crop in drawn[1]])
+
+    def _draw(self, number: int) -> list[Crop]:
+        rng = np.random.default_rng([self.seed, number])
+        size, count = SHAPES[int(rng.choice(len(SHAPES), p=SHARES))]
+        return self.origin.batch(rng, size, count)
 
 
 def collate(crops: list[Crop]) -> Batch:
@@ -93,16 +109,27 @@ def run(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     folder = options.work / options.name
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(options.rate, options.steps)
-    if options.start:
-        trainer.network.load_state_dict(torch.load(options.start, weights_only=True)["average"])
+    trainer = Trainer(options.rate, options.steps, settings(options))
+    origin = source(options.name, options.data, options.groups)
     first = trainer.load(folder / "last.pt") if options.resume and (folder / "last.pt").exists() else 0
-    stream = Stream(source(options.name, options.data, options.groups), options.seed, first, options.steps)
+    if options.start and not first:
+        trainer.start(options.start, origin, options.seed)
+    stream = Stream(origin, options.seed, first, options.steps)
     loader = DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=8)
-    with (folder / "log.jsonl").open("a" if first else "w") as log:
-        settings = {key: str(value) for key, value in vars(options).items()}
-        log.write(json.dumps({"step": first, "settings": settings}) + "\n")
+    # Line by line: what a killed run did is in the log of the one that goes on.
+    with (folder / "log.jsonl").open("a" if first else "w", buffering=1) as log:
+        log.write(json.dumps({"step": first, "settings": trainer.settings}) + "\n")
         _loop(trainer, loader, first, folder, log.write)
+
+
+def settings(options: argparse.Namespace) -> dict[str, str]:
+    """What a run depends on beside the code; the weights it starts with by their sha256."""
+    found = {"steps": str(options.steps), "seed": str(options.seed), "rate": str(options.rate)}
+    if options.name == "deeppcb":
+        found["groups"] = options.groups
+    if options.start:
+        found["start"] = hashlib.sha256(options.start.read_bytes()).hexdigest()
+    return found
 
 
 def _loop(trainer: "Trainer", loader: Any, first: int, folder: Path, write: Any) -> None:
@@ -118,26 +145,38 @@ def _loop(trainer: "Trainer", loader: Any, first: int, folder: Path, write: Any)
             trainer.save(folder / "last.pt", step + 1)
 
 
+def _compared(batch: Batch) -> torch.Tensor:
+    """What the network sees of a batch."""
+    image, golden, levels = batch[:3]
+    seen, known = (levels[:, index, :, None, None] for index in (0, 1))
+    compared = compare(normalise(image.float(), seen), normalise(golden.float(), known))
+    return compared.contiguous(memory_format=torch.channels_last)
+
+
 class Trainer:
     """Network, its moving average, optimizer and schedule."""
 
-    def __init__(self, rate: float, steps: int) -> None:
-        self.rate, self.steps = rate, steps
+    def __init__(self, rate: float, steps: int, settings: Mapping[str, str] | None = None) -> None:
+        self.rate, self.steps, self.settings = rate, steps, dict(settings or {})
         self.network = GoldenPair(len(CODES)).to(memory_format=torch.channels_last).train()
         self.average = torch.optim.swa_utils.AveragedModel(self.network, multi_avg_fn=_follow, use_buffers=True)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=5e-3)
+
+    def start(self, file: Path, origin: Source, seed: int) -> None:
+        """Begin with the weights of a checkpoint or of a packaged model."""
+        if file.suffix == ".onnx":
+            first = Stream(origin, seed, 0, SETTLING)
+            load_packaged(self.network, file, (_compared(batch) for batch in first))
+        else:
+            self.network.load_state_dict(torch.load(file, weights_only=True)["average"])
 
     def step(self, step: int, batch: Batch) -> np.ndarray:
         """One step; heat loss and box loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(step, self.steps, self.rate)
-        image, golden, levels, *encoded = batch
-        compared = compare(
-            normalise(image.float(), levels[:, 0, :, None, None]),
-            normalise(golden.float(), levels[:, 1, :, None, None]),
-        ).contiguous(memory_format=torch.channels_last)
+        encoded = batch[3:]
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits, sides = self.network(compared)
+            logits, sides = self.network(_compared(batch))
         heat_loss, box_loss = loss(logits.float(), sides.float(), Targets(*encoded))
         self.optimizer.zero_grad()
         (heat_loss + 1.5 * box_loss).backward()
@@ -150,6 +189,7 @@ class Trainer:
         """Write a checkpoint; the one before it stays until this one is whole."""
         state = {
             "step": step,
+            "settings": self.settings,
             "network": self.network.state_dict(),
             "average": self.average.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -159,8 +199,16 @@ class Trainer:
         temporary.replace(file)
 
     def load(self, file: Path) -> int:
-        """Go on from a checkpoint; its step."""
+        """Go on from a checkpoint; its step.
+
+        Raises:
+            SystemExit: the run was begun with other settings: the result would be that of neither.
+        """
         state = torch.load(file, weights_only=True)
+        begun = state["settings"]
+        other = [f"{key} {begun.get(key)}" for key in begun | self.settings if begun.get(key) != self.settings.get(key)]
+        if other:
+            raise SystemExit(f"{file}: begun with {', '.join(other)}: go on with the same, or train without --resume")
         self.network.load_state_dict(state["network"])
         self.average.module.load_state_dict(state["average"])
         self.average.n_averaged.fill_(state["step"])
