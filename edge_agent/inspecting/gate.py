@@ -60,8 +60,8 @@ class Reference:
         return bool(low == high)
 
     def as_seen(self, quality: Quality) -> Pixels:
-        """The golden image stretched as the part is; where it lies is left to the shift."""
-        return stretched(self.pixels, quality.stretch)
+        """The golden image stretched as the part is; the whole pixels of the shift are left to be moved by."""
+        return stretched(self.pixels, quality.stretch, quality.shift_xy_px or (0.0, 0.0))
 
     @classmethod
     def of(cls, pixels: Pixels) -> "Reference":
@@ -106,7 +106,8 @@ def gate(pixels: Pixels, reference: Reference | None, limits: ImageLimits) -> Qu
     if reference is not None and not reference.is_flat:
         small, _ = _shrink(_grey(pixels))
         shift, match = _register(small, reference)
-        stretch = _stretch(small, reference, shift) if match >= limits.min_match else None
+        if match >= limits.min_match:
+            stretch, shift = _stretch(small, reference, shift)
         metrics |= {"shift_px": float(np.hypot(*shift)), "match": match}
         reasons += _check_position(metrics, limits)
         if limits.max_tile_residual or limits.max_residual or limits.max_tile_light:
@@ -271,11 +272,16 @@ def _solver(small: Grey) -> Float32 | None:
     return np.linalg.solve(normal, weighted)[[0, 2, 3]].astype(np.float32)
 
 
-def _stretch(small: Grey, reference: Reference, shift_xy_px: tuple[float, float]) -> Stretch | None:
+def _stretch(
+    small: Grey, reference: Reference, shift_xy_px: tuple[float, float]
+) -> tuple[Stretch | None, tuple[float, float]]:
+    """The stretch, where there is one, and the shift beside it."""
+    scale = reference.scale
     if reference.stretcher is None:
-        return None
-    shift = (shift_xy_px[0] / reference.scale, shift_xy_px[1] / reference.scale)
-    return find_stretch(small, reference.small, reference.stretcher, shift, reference.scale)
+        return None, shift_xy_px
+    shift = (shift_xy_px[0] / scale, shift_xy_px[1] / scale)
+    found = find_stretch(small, reference.small, reference.stretcher, shift, scale)
+    return (None, shift_xy_px) if found is None else (found[0], (found[1][0] * scale, found[1][1] * scale))
 
 
 def _solve_step(small: Grey, reference: Reference) -> tuple[float, float] | None:

@@ -176,8 +176,8 @@ def _was_judged(look: Look) -> bool:
 
 def _second_sight(candidate: Candidate, look: Look) -> SecondSight:
     assert look.frame is not None  # `offer` takes no other
-    golden = look.reference.pixels if look.reference else None
     quality = look.inspection.quality
+    golden = look.reference.as_seen(quality) if look.reference and quality else None
     return candidate.detector.look(look.frame, golden, quality.shift_xy_px if quality else None)
 
 

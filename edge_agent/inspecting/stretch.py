@@ -67,8 +67,10 @@ def _positions(shape: tuple[int, ...]) -> tuple[_Affine, _Affine]:
 
 def find_stretch(
     small: Grey, golden: Grey, solver: Float32, shift_xy: tuple[float, float], scale: float
-) -> Stretch | None:
-    """How the part is stretched; None where not enough to matter, too much to be true, or no better than nothing.
+) -> tuple[Stretch, tuple[float, float]] | None:
+    """How the part is stretched, and the shift of its middle in small pixels that goes with it.
+
+    None where it is not enough to matter, too much to be true, or no better than the shift alone.
 
     Args:
         small, golden: both images, scaled down alike.
@@ -91,7 +93,7 @@ def find_stretch(
         return None
     expected = cv2.convertScaleAbs(smoothed(golden), alpha=gain, beta=offset)
     plain, better = (cv2.norm(_undone(image, one), expected, cv2.NORM_L2SQR) for one in (shifted, motion))
-    return found if better < plain else None
+    return (found, (float(motion[0, 0]), float(motion[1, 0]))) if better < plain else None
 
 
 def _undone(image: Grey, motion: _Affine) -> Grey:
@@ -112,15 +114,19 @@ def reach_px(stretch: Stretch, width: float, height: float) -> float:
     return math.hypot(xx * width + xy * height, yx * width + yy * height) / 2
 
 
-def stretched(golden: Pixels, stretch: Stretch | None) -> Pixels:
-    """The golden image as the part is: stretched about its middle, not yet shifted. Nearest pixels, edges repeated."""
+def stretched(golden: Pixels, stretch: Stretch | None, shift_xy_px: tuple[float, float] = (0.0, 0.0)) -> Pixels:
+    """The golden image as the part is: stretched about its middle. Nearest pixels, edges repeated.
+
+    Of the shift only what is less than a pixel is undone here: whole ones are cheaper to move later.
+    """
     if stretch is None:
         return golden
     xx, xy, yx, yy = stretch
     height, width = golden.shape[:2]
     x, y = (width - 1) / 2, (height - 1) / 2
+    rest_x, rest_y = (one - round(one) for one in shift_xy_px)
     # Where each pixel comes from: its place less the motion there.
-    matrix = np.array([[1 - xx, -xy, xx * x + xy * y], [-yx, 1 - yy, yx * x + yy * y]], np.float64)
+    matrix = np.array([[1 - xx, -xy, xx * x + xy * y - rest_x], [-yx, 1 - yy, yx * x + yy * y - rest_y]], np.float64)
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     warped: Pixels = cv2.warpAffine(golden, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return warped

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge_agent.adapters.detectors.naming import ADDED, REMOVED, Mask
 from edge_agent.simulation.boards import CODES
-from training.freehand import ADDED, REMOVED, Mask
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

@@ -15,22 +15,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Mask = npt.NDArray[np.uint8]
-"""(H, W) of 0 and 1; 1 is copper."""
+from edge_agent.adapters.detectors.naming import ADDED, AROUND_PX, SMALLEST_PX, Mask, named
+
 Points = npt.NDArray[np.float64]
 
 MARGIN_PX = 9.5
 """Boxes hold what changed and this much around it: DeepPCB's standard of description (10 and 9 px).
 """
 
-REMOVED = ("pin_hole", "mousebite", "open")
-ADDED = ("spurious_copper", "spur", "short")
-_SMALLEST_AREA_PX = 12
 _SMALLEST_SIDE_PX = 5
-_REGION_PX = 15
-_PIECE_PX = 50
-"""Smaller ones are crumbs: nothing is cut off."""
-_AROUND_PX = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,35 +54,15 @@ def effect(copper: Mask, stroke: Mask, value: int) -> Drawn | None:
     """What a stroke of copper (1) or laminate (0) does; None where next to nothing changes."""
     changed = (stroke & (copper != value)).astype(np.uint8)
     count, _, stats, _ = cv2.connectedComponentsWithStats(changed, connectivity=8)
-    if count < 2 or stats[1:, 4].sum() < _SMALLEST_AREA_PX:
+    if count < 2 or stats[1:, 4].sum() < SMALLEST_PX:
         return None
     x0, y0 = stats[1:, 0].min(), stats[1:, 1].min()
     x1, y1 = (stats[1:, 0] + stats[1:, 2]).max(), (stats[1:, 1] + stats[1:, 3]).max()
     if max(x1 - x0, y1 - y0) < _SMALLEST_SIDE_PX:
         return None
     box = int(x0), int(y0), int(x1), int(y1)
-    return Drawn(code=named(copper, changed, value, box), changed=changed, value=value, xyxy_px=box)
-
-
-def named(copper: Mask, changed: Mask, value: int, xyxy_px: tuple[int, int, int, int]) -> str:
-    """The class of a change by the regions it touches that had the new value before, and the pieces it cuts off."""
-    x0, y0, x1, y1 = xyxy_px
-    window = np.s_[max(0, y0 - _AROUND_PX) : y1 + _AROUND_PX, max(0, x0 - _AROUND_PX) : x1 + _AROUND_PX]
-    copper, changed = copper[window], changed[window]
-    near = cv2.dilate(changed, np.ones((3, 3), np.uint8)) > 0
-    touched = _regions((copper == value).astype(np.uint8), near, 8 if value else 4, _REGION_PX)
-    if touched == 1:
-        before = (copper != value).astype(np.uint8)
-        # Pieces of what was changed join by the other rule of neighbours.
-        pieces = [_regions(one, near, 4 if value else 8, _PIECE_PX) for one in (before, before & (1 - changed))]
-        touched += pieces[1] > pieces[0]
-    return (ADDED if value else REMOVED)[min(touched, 2)]
-
-
-def _regions(mask: Mask, near: npt.NDArray[np.bool_], connectivity: int, smallest_px: int) -> int:
-    """How many regions of this size reach into the marked pixels."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=connectivity)
-    return sum(1 for one in np.unique(labels[near]) if one and stats[one, 4] >= smallest_px)
+    around = np.s_[max(0, box[1] - AROUND_PX) : box[3] + AROUND_PX, max(0, box[0] - AROUND_PX) : box[2] + AROUND_PX]
+    return Drawn(code=named(copper[around], changed[around], value), changed=changed, value=value, xyxy_px=box)
 
 
 # --- where ----------------------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ import torch
 
 from edge_agent.adapters.clock import SystemClock
 from edge_agent.adapters.detectors.onnx import OnnxDetector
+from edge_agent.adapters.detectors.prepare import grey
+from edge_agent.commands.labelled import Labelled, mended
 from edge_agent.config.stations import DetectorOptions
 from edge_agent.domain.frame import Frame
 from edge_agent.inspecting.accuracy import Judged, ranked
@@ -27,6 +29,7 @@ from training.data import Pair, Sample, deeppcb, draw_onto, rendered
 from training.export import OPSET, digest, write_fp16, write_fp32, write_int8
 from training.network import GoldenPair
 from training.train import DEEPPCB_TEST, DEEPPCB_TRAIN, DEEPPCB_VALIDATE
+from training.warm import load_packaged
 
 CALIBRATION_IMAGES = 48
 
@@ -61,23 +64,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=Path("build/train"))
     parser.add_argument("--out", type=Path, default=Path("models"))
     parser.add_argument("--data", type=Path, help="the DeepPCB folder")
+    parser.add_argument("--weights", type=Path, help="a packaged model: its weights again instead of a checkpoint")
 
 
 def run(options: argparse.Namespace) -> None:
     """Write ``<out>/<name>/<version>/``; an export that the gate refuses is not written."""
-    state = torch.load(options.work / options.name / "last.pt", weights_only=True)
-    network = GoldenPair(len(CODES))
-    network.load_state_dict(state["average"])
+    network, training = _packaged(options.weights) if options.weights else _trained(options.work / options.name)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "int8"
         card = build(options, network, folder, Path(temporary) / "fp32")
-        card["training"] = {"steps": state["step"], "log": _settings(options.work / options.name / "log.jsonl")}
+        card["training"] = training
         _write(folder / "card.json", card)
         parity_gate.open_for_measuring(folder)
         final = options.out / options.name / options.version
         shutil.rmtree(final, ignore_errors=True)
         shutil.copytree(folder, final)
-    print(f"{final}: step {state['step']}, {json.dumps(card['gate'])}, {json.dumps(card['cost'])}")
+    print(f"{final}: step {training['steps']}, {json.dumps(card['gate'])}, {json.dumps(card['cost'])}")
+
+
+def _trained(folder: Path) -> tuple[GoldenPair, dict[str, Any]]:
+    """The network of the last checkpoint, and how it was trained."""
+    state = torch.load(folder / "last.pt", weights_only=True)
+    network = GoldenPair(len(CODES))
+    network.load_state_dict(state["average"])
+    return network, {"steps": state["step"], "log": _settings(folder / "log.jsonl")}
+
+
+def _packaged(folder: Path) -> tuple[GoldenPair, dict[str, Any]]:
+    """The network of a packaged model, and how its card says it was trained."""
+    network = GoldenPair(len(CODES))
+    load_packaged(network, folder / "model_fp16.onnx")
+    training: dict[str, Any] = json.loads((folder / "card.json").read_text())["training"]
+    return network, training
 
 
 def build(options: argparse.Namespace, network: GoldenPair, folder: Path, reference: Path) -> dict[str, Any]:
@@ -88,7 +106,7 @@ def build(options: argparse.Namespace, network: GoldenPair, folder: Path, refere
     write_fp32(network, reference / "model.onnx")
     write_int8(reference / "model.onnx", quantizing, folder / "model.onnx")
     card = _card(options.name, options.version, quantizing)
-    card["calibration"] = _calibrated(folder, card, validation, options.name)
+    card["calibration"] = _calibrated(folder, card, [*validation, *map(_clean, validation)], options.name)
     for one in (reference, folder):
         _write(one / "card.json", card | {"sha256": _sha256(one / "model.onnx"), "parity": False})
     card["sha256"] = _sha256(folder / "model.onnx")
@@ -133,6 +151,7 @@ def _card(name: str, version: str, quantizing: Sequence[Sample]) -> dict[str, An
         "classes": list(CODES),
         "min_score": 0.25,
         "nms_iou": 0.4,
+        "naming": "copper",
         "opset": OPSET,
         "quantization": {
             "format": "QDQ, static",
@@ -210,7 +229,18 @@ def _validated_on(name: str) -> str:
 def _calibrated(folder: Path, card: dict[str, Any], samples: Sequence[Sample], name: str) -> dict[str, Any]:
     _write(folder / "card.json", card | {"sha256": _sha256(folder / "model.onnx"), "parity": False})
     slope, offset = platt(parity_gate.look(parity_gate.open_for_measuring(folder), samples))
-    return {"slope": round(slope, 4), "offset": round(offset, 4), "fitted_on": _validated_on(name)}
+    return {
+        "slope": round(slope, 4),
+        "offset": round(offset, 4),
+        "fitted_on": f"{_validated_on(name)}, each also mended",
+    }
+
+
+def _clean(sample: Sample) -> Sample:
+    """The same part without its defects: what is sure on a line of mostly good parts must be sure on these, too."""
+    truth = tuple((CODES[int(row[0])], (row[1], row[2], row[3], row[4])) for row in sample.boxes.tolist())
+    part = mended(Labelled(name="", image=sample.image, golden=sample.golden, truth=truth))
+    return Sample(image=grey(part.image), golden=sample.golden, boxes=sample.boxes[:0])
 
 
 def platt(judged: Sequence[Judged]) -> tuple[float, float]:

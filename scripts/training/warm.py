@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from training.network import GoldenPair
 
 
-def load_packaged(network: GoldenPair, file: Path, compared: Iterable[Tensor]) -> None:
+def load_packaged(network: GoldenPair, file: Path, compared: Iterable[Tensor] = ()) -> None:
     """Load a packaged model's weights.
 
     Args:
         file: written by `training.export.write_fp16`.
         compared: inputs of the network, see `training.network.compare`: batch norms are put back so that they do
-            nothing on these.
+            nothing on these. Without any the network is good for inference only.
 
     Raises:
         SystemExit: the file holds another network.
@@ -89,6 +89,8 @@ def _settle(network: GoldenPair, compared: Iterable[Tensor]) -> None:
     for hook in hooks:
         hook.remove()
     for norm, (total, squares, number) in sums.items():
+        if not number:
+            return
         mean = torch.as_tensor(total) / number
         variance = (torch.as_tensor(squares) / number - mean**2).clamp(min=1e-4)
         norm.running_mean, norm.running_var = mean, variance

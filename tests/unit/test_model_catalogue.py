@@ -63,6 +63,11 @@ def test_no_models_at_all(tmp_path: Path) -> None:
         ({"needs_golden": False}, r"1 input\(s\) are expected"),
         ({"decode": "yolo"}, "takes no golden image"),
         ({"min_score": 2}, "min_score"),
+        ({"naming": "guess"}, "naming"),
+        (
+            {"decode": "yolo", "needs_golden": False, "inputs": CARD["inputs"][:1], "naming": "copper"},
+            "naming copper needs",
+        ),
         ({"colour": 1}, "colour"),
     ],
 )
@@ -74,7 +79,7 @@ def test_a_wrong_card_names_the_key(tmp_path: Path, changes: dict[str, Any], wor
 
 def test_every_shipped_card_is_complete() -> None:
     models = Path(__file__).resolve().parents[2] / "models"
-    assert "board/1" in all_models(models)
+    assert "board/2" in all_models(models)
     for name in all_models(models):
         card = read_card(models / name)
         assert f"{card.name}/{card.version}" == name

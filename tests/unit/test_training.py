@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (pip install edge-agent[train])")
-pytest.importorskip("onnx", reason="onnx is not installed (pip install edge-agent[train])")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed (pip install edge-agent[train])")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 from training import augment, freehand  # noqa: E402
 from training.augment import PAD_PX, Scene  # noqa: E402
 from training.data import Sample, Source, deeppcb, draw_onto, rendered  # noqa: E402
+from training.export import write_fp16, write_fp32  # noqa: E402
 from training.loss import Targets, giou, loss, targets  # noqa: E402
 from training.network import (  # noqa: E402
     BOX_UNIT_PX,
@@ -27,6 +28,7 @@ from training.network import (  # noqa: E402
 from training.parity_gate import Comparison, compare_answers  # noqa: E402
 from training.report import page  # noqa: E402
 from training.train import Stream, Trainer, collate, rate_at, source  # noqa: E402
+from training.warm import load_packaged, module_name  # noqa: E402
 
 from edge_agent.inspecting.accuracy import Found, Judged  # noqa: E402
 from edge_agent.simulation.boards import CODES, layout  # noqa: E402
@@ -282,6 +284,54 @@ def test_a_resumed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
         resumed.step(step, batch)
     for one, two in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.allclose(one, two, atol=1e-4)
+
+
+def test_a_run_does_not_go_on_with_other_settings(tmp_path: Path) -> None:
+    Trainer(1e-3, 10, {"seed": "1", "rate": "0.001"}).save(tmp_path / "last.pt", 5)
+    assert Trainer(1e-3, 10, {"seed": "1", "rate": "0.001"}).load(tmp_path / "last.pt") == 5
+    with pytest.raises(SystemExit, match=r"last.pt: begun with seed 1: go on with the same"):
+        Trainer(1e-3, 10, {"seed": "2", "rate": "0.001"}).load(tmp_path / "last.pt")
+
+
+def test_the_weights_of_a_packaged_model_answer_as_before(tmp_path: Path) -> None:
+    compared = torch.rand(2, 6, 64, 64, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    network = GoldenPair(6).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.weight.data.uniform_(0.8, 1.2)
+    write_fp32(network, tmp_path / "model.onnx")
+    write_fp16(tmp_path / "model.onnx", tmp_path / "model_fp16.onnx")
+    again, settled = GoldenPair(6).eval(), GoldenPair(6).train()
+    load_packaged(again, tmp_path / "model_fp16.onnx")
+    load_packaged(settled, tmp_path / "model_fp16.onnx", [compared])
+    with torch.no_grad():
+        for one, two, three in zip(network(compared), again(compared), settled(compared), strict=True):
+            assert torch.allclose(one, two, atol=0.02)
+            assert torch.allclose(one, three, atol=0.02)
+
+
+def test_a_packaged_model_of_another_network_is_refused(tmp_path: Path) -> None:
+    lone = onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], []))
+    onnx.save(lone, tmp_path / "model_fp16.onnx")
+    with pytest.raises(SystemExit, match="another network"):
+        load_packaged(GoldenPair(6), tmp_path / "model_fp16.onnx")
+
+
+@pytest.mark.parametrize(
+    ("node", "module"),
+    [("/network/near/near.1/first/first.0/Conv", "near.1.first.0"), ("/network/heat/Conv", "heat")],
+)
+def test_nodes_are_named_after_modules(node: str, module: str) -> None:
+    assert module_name(node) == module
+
+
+def test_a_sample_is_seen_twice_turned_another_way() -> None:
+    first, second, third = Stream(FEW, 1, 6, 9)
+    assert first[0].shape == second[0].shape
+    assert torch.equal(first[0].sum(dim=(1, 2, 3)), second[0].sum(dim=(1, 2, 3)))
+    assert not torch.equal(first[0], second[0])
+    assert first[0].shape != third[0].shape or not torch.equal(first[0].sum(), third[0].sum())
 
 
 def test_rate_rises_and_falls() -> None:

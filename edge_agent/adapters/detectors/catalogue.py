@@ -61,7 +61,7 @@ class Cost(_Section):
 
     file_bytes: int
     latency_ms: float
-    """Median of bare runs."""
+    """Median of bare runs; processor time from version 3 on."""
     latency_ms_fastest: float
     memory_mib: float
     """What loading and running it added to a process."""
@@ -135,6 +135,8 @@ class ModelCard(_Section):
     """Calibrated scores below this are not reported."""
     nms_iou: Share = 0.5
     """Of two boxes that overlap by more, the one with the lower score is dropped, whatever its class."""
+    naming: Literal["network", "copper"] = "network"
+    """Who names a defect: the network, or topology (`naming`), where copper is the darker of two materials."""
     calibration: Calibration = Calibration()
     licence: str
     restrictions: str = ""
@@ -159,6 +161,8 @@ class ModelCard(_Section):
             raise ValueError("decode taught and a teaching section come together")
         if self.decode == "golden_pair" and not self.needs_golden:
             raise ValueError("decode golden_pair takes a golden image")
+        if self.naming == "copper" and self.decode != "golden_pair":
+            raise ValueError("naming copper needs decode golden_pair: it compares with the golden image")
         if not self.classes and self.decode != "features":
             raise ValueError("classes: at least one is expected")
         if self.decode == "yolo" and self.needs_golden:

@@ -12,6 +12,7 @@ from edge_agent.adapters.detectors import boxes as raw
 from edge_agent.adapters.detectors.boxes import CLASS, SCORE, Floats
 from edge_agent.adapters.detectors.catalogue import InputCard, ModelCard, read_card
 from edge_agent.adapters.detectors.decoding import pair_boxes, yolo_boxes
+from edge_agent.adapters.detectors.naming import rename
 from edge_agent.adapters.detectors.parity import difference, read_answer, read_pixels
 from edge_agent.adapters.detectors.prepare import Canvas, Grey, Letterbox, Tile, grey, moved, tiles
 from edge_agent.adapters.detectors.session import RUNTIME_ERRORS, open_session
@@ -144,21 +145,31 @@ class OnnxDetector:
 
     def _look(self, pixels: Pixels, golden: Pixels | None, shift_xy_px: tuple[float, float] | None) -> Floats:
         """Calibrated, suppressed, clipped boxes in sensor pixels, (N, 6)."""
-        yolo = self.card.decode == "yolo"
-        found = self._look_yolo(pixels) if yolo else self._look_pair(pixels, golden, shift_xy_px)
+        if self.card.decode == "yolo":
+            return self._finished(self._look_yolo(pixels), pixels)
+        image, reference = self._pair(pixels, golden, shift_xy_px)
+        found = self._finished(self._look_pair(image, reference), pixels)
+        return rename(found, image, reference, self.card.classes) if self.card.naming == "copper" else found
+
+    def _finished(self, found: Floats, pixels: Pixels) -> Floats:
         if not len(found):
             return found
         found[:, SCORE] = raw.calibrated(found[:, SCORE], self.card.calibration.slope, self.card.calibration.offset)
         height, width = pixels.shape[:2]
         return raw.suppress(raw.clipped(found, width, height), self.card.nms_iou)
 
-    def _look_pair(self, pixels: Pixels, golden: Pixels | None, shift_xy_px: tuple[float, float] | None) -> Floats:
+    def _pair(
+        self, pixels: Pixels, golden: Pixels | None, shift_xy_px: tuple[float, float] | None
+    ) -> tuple[Grey, Grey]:
+        """Image and golden image as the model compares them."""
         if golden is None:
             raise PartFault("golden.missing", f"model {self._name} compares with a golden image and there is none")
         if golden.shape[:2] != pixels.shape[:2]:
             text = f"frame is {_size(pixels)}, its golden image is {_size(golden)}"
             raise PartFault("golden.size", f"model {self._name}: {text}")
-        image, reference = grey(pixels), moved(grey(golden), shift_xy_px)
+        return grey(pixels), moved(grey(golden), shift_xy_px)
+
+    def _look_pair(self, image: Grey, reference: Grey) -> Floats:
         size_wh = _wh(self.card.inputs[0])
         found = [self._run_pair(tile, image, reference, size_wh) for tile in tiles(_image_wh(image), size_wh)]
         return np.concatenate(found) if len(found) > 1 else found[0]
