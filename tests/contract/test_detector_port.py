@@ -21,7 +21,7 @@ CLOCK = SystemClock()
 
 
 def onnx() -> Detector:
-    return OnnxDetector(MODELS / "board" / "2", DetectorOptions(), clock=CLOCK)
+    return OnnxDetector(MODELS / "board" / "1", DetectorOptions(), clock=CLOCK)
 
 
 def fake() -> Detector:

@@ -119,7 +119,7 @@ CONFIGURATIONS: dict[str, tuple[Spoil, list[str]]] = {
         line(RECIPE, "product: PCB-A", "product: PCB-Z"),
         ["aoi-1.yaml:12", "'PCB-A'", "'PCB-Z'"],
     ),
-    "no such model": (line(RECIPE, "model: board", "model: bord"), ["pcb-a.yaml:5", "model", "'bord'", "board/2"]),
+    "no such model": (line(RECIPE, "model: board", "model: bord"), ["pcb-a.yaml:5", "model", "'bord'", "board/1"]),
     "class that the model does not know": (
         line(RECIPE, "  short:", "  shrot:"),
         ["pcb-a.yaml:", "limits.shrot", "no such class", "short"],
@@ -360,7 +360,7 @@ def test_inspect_answers_an_image_of_another_depth(plant: Path, tmp_path: Path) 
         (["inspect", "--model", "board"], 2, ""),
         (["inspect", "a.png"], 2, "--recipe"),
         (["inspect", "a.png", "--recipe", "gone.yaml"], None, "gone.yaml"),
-        (["inspect", "a.png", "--model", "bord"], CONFIG_WRONG, "board/2"),
+        (["inspect", "a.png", "--model", "bord"], CONFIG_WRONG, "board/1"),
         (["inspect", "--folder", "gone", "--model", "board"], None, "gone"),
     ],
 )

@@ -133,14 +133,14 @@ def test_wrong_usage_exits_2(words: list[str], message: str) -> None:
 
 
 def test_an_unknown_model_is_a_configuration_error(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="there: board/2"):
+    with pytest.raises(ConfigError, match="there: board/1"):
         run(str(folder / "a_test.png"), "--model", "bord")
 
 
 def test_models_list_and_verify() -> None:
     listed = run("list", command="models")
     assert listed.exit_code == 0
-    assert "board/2" in listed.stdout
+    assert "board/1" in listed.stdout
     assert "Apache-2.0" in listed.stdout
     verified = run("verify", "board", command="models")
     assert verified.exit_code == 0

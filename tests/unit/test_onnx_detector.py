@@ -21,7 +21,7 @@ from edge_agent.domain.faults import ConfigError, PartFault
 from edge_agent.domain.frame import Frame, Pixels
 from edge_agent.simulation.boards import Imaging, Placement, layout, render
 
-MODEL = Path(__file__).resolve().parents[2] / "models" / "board" / "2"
+MODEL = Path(__file__).resolve().parents[2] / "models" / "board" / "1"
 CLOCK = SystemClock()
 MISSING = next(word for word, name in PROVIDERS.items() if name not in ort.get_available_providers())
 BOARD = layout("detector-test")
@@ -240,7 +240,7 @@ def test_yolo_nonsense_is_a_part_fault(yolo: OnnxDetector, output: np.ndarray) -
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(MODEL, tmp_path / "board" / "2"))
+    return Path(shutil.copytree(MODEL, tmp_path / "board" / "1"))
 
 
 def edit(folder: Path, **changes: Any) -> None:

@@ -18,7 +18,7 @@ from training.parity_gate import Refused, demand_parity  # noqa: E402
 
 from edge_agent.simulation.boards import layout  # noqa: E402
 
-MODEL = Path(__file__).resolve().parents[2] / "models" / "board" / "2"
+MODEL = Path(__file__).resolve().parents[2] / "models" / "board" / "1"
 
 
 @pytest.fixture(scope="module")
