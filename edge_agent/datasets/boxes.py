@@ -37,10 +37,10 @@ def to_coco(xyxy_px: BoxXyxy) -> BoxXyxy:
 
 
 def iou(a: BoxXyxy, b: BoxXyxy) -> float:
-    """Intersection over union; 0 for empty boxes."""
+    """Intersection over union; 0 for boxes that share no area, or less than a float can say."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
     shared = width * height
+    if width <= 0 or height <= 0 or shared == 0:
+        return 0.0
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)

@@ -11,6 +11,7 @@ from edge_agent.domain.evidence import Evidence
 from edge_agent.domain.incident import Incident
 from edge_agent.domain.inspection import Inspection
 from edge_agent.domain.plant import PlantEvent, Sample
+from edge_agent.domain.step import Step
 from edge_agent.domain.verdict import ConfirmedCase
 from edge_agent.ports import Clock, UnitOfWork
 from edge_agent.responding.analyse import gather
@@ -99,11 +100,29 @@ class _Answers:
 
 
 @dataclass(frozen=True, slots=True)
+class _Steps:
+    """Nobody describes pictures here."""
+
+    def list(self, incident_id: UUID) -> list[Step]:
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Nothing watches the camera here."""
+
+    def get(self, key: str) -> object:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class _Record:
     """As much of a unit of work as evidence is gathered from."""
 
     plant: _Plant
-    answers: _Answers
+    answers: _Answers = _Answers()
+    steps: _Steps = _Steps()
+    facts: _Facts = _Facts()
 
 
 def witness(scenario: Scenario, catalogue: Catalogue) -> Case:
@@ -168,7 +187,7 @@ def calm_tokens(scenario: Scenario, catalogue: Catalogue) -> dict[str, tuple[int
 
 
 def _store(recording: Recording) -> UnitOfWork:
-    return cast("UnitOfWork", _Record(_Plant(recording), _Answers()))
+    return cast("UnitOfWork", _Record(_Plant(recording)))
 
 
 def _look(recording: Recording, incident: Incident, until: int, charts: StationCharts) -> Look:
