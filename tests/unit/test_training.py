@@ -265,6 +265,7 @@ def test_a_batch_depends_on_seed_and_step_alone() -> None:
     assert first[0].shape != other[0].shape or not torch.equal(first[0], other[0])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
